@@ -1,0 +1,1 @@
+"""Analyses: arithmetic on what the engines find."""

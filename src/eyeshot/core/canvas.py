@@ -1,0 +1,560 @@
+"""The canvas engine: closed forms, independent of the input's size.
+
+It carries one :class:`State` per value through the graph: how the tensor's dims are made of factors,
+and per input axis the field's terms (see :mod:`~eyeshot.core.terms`). Reads of padding are *not*
+dropped here: a hull lives on an unbounded input and may reach outside the real one.
+
+A reduction over a whole axis turns terms into ``whole`` ones, the global context, so that the local
+field beside it stays visible. Where there is no closed form a field's terms are None, and the image
+engine has the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import NamedTuple
+
+from eyeshot.core import terms as algebra
+from eyeshot.core.graph import Graph
+from eyeshot.core.primitives import (
+    Concat,
+    Input,
+    Join,
+    Mix,
+    Rearrange,
+    Shape,
+    Stencil,
+)
+from eyeshot.core.terms import NoClosedForm, Term
+from eyeshot.errors import EyeshotError
+
+__all__ = ["Canvas", "Field", "Source", "State"]
+
+Factor = tuple[int, int]
+"""(identity, size)."""
+Dims = tuple[tuple[Factor, ...], ...]
+"""Per tensor dim the factors it is made of, row-major."""
+
+
+class Source(NamedTuple):
+    """What fields refer to: dims ``axes`` of ``value``, under ``name``."""
+
+    value: int
+    name: str
+    shape: Shape
+    axes: tuple[int, ...]
+
+
+class Field(NamedTuple):
+    """What a tensor's elements read along one input axis.
+
+    ``terms`` is None where there is no closed form. ``tags`` lists (factor, weight) for the factors
+    that follow the axis; the weight is about how many input positions a step moves. ``bound``: an upper
+    bound only. ``folds``: some border reads are folded back inside (reflect, replicate, wrap), which an
+    unbounded canvas does not show.
+    """
+
+    terms: tuple[Term, ...] | None = ()
+    tags: tuple[tuple[int, float], ...] = ()
+    bound: bool = False
+    folds: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return self.terms is None or bool(self.terms)
+
+    def uses(self, factor: int) -> bool:
+        if any(tag[0] == factor for tag in self.tags):
+            return True
+        return self.terms is not None and any(term.uses(factor) for term in self.terms)
+
+
+NOTHING = Field()
+
+
+class State(NamedTuple):
+    """A value's factors, and its field per input axis (the engine's ``axes``, in order)."""
+
+    dims: Dims
+    fields: tuple[Field, ...]
+
+
+class Canvas:
+    """Evaluates a graph's closed forms relative to ``sources``."""
+
+    def __init__(self, graph: Graph, sources: list[Source]) -> None:
+        self.graph = graph
+        self.sources = sources
+        self.axes = [(k, axis) for k, source in enumerate(sources) for axis in source.axes]
+        self._fresh: Iterator[int] = count()
+        self._blank = (NOTHING,) * len(self.axes)
+
+    def run(self, keep: Iterable[int]) -> dict[int, State]:
+        """The states of the values in ``keep``; the others are freed after their last use."""
+        graph = self.graph
+        kept = set(keep)
+        origins = {source.value: k for k, source in enumerate(self.sources)}
+        last: dict[int, int] = {}
+        for v, inputs in enumerate(graph.inputs):
+            for i in inputs:
+                last[i] = v
+        states: dict[int, State] = {}
+        for v, (prim, inputs) in enumerate(zip(graph.prims, graph.inputs, strict=True)):
+            if v not in last and v not in kept:
+                continue
+            if v in origins:
+                state = self._origin(origins[v])
+            elif type(prim) is Stencil:
+                state = self._stencil(states[inputs[0]], prim, graph.shapes[inputs[0]])
+            elif type(prim) is Mix:
+                state = self._mix(states[inputs[0]], prim)
+            elif type(prim) is Join:
+                state = self._join([states[i] for i in inputs], graph.shapes[v])
+            elif type(prim) is Rearrange:
+                state = self._rearrange(states[inputs[0]], prim)
+            elif type(prim) is Concat:
+                state = self._concat([states[i] for i in inputs], prim.dim)
+            else:
+                state = State(self._plain(graph.shapes[v]), self._blank)
+            if v in graph.bounds:
+                fields = tuple(f._replace(bound=True) if f.reads else f for f in state.fields)
+                state = State(state.dims, fields)
+            states[v] = state
+            for i in inputs:
+                if last[i] == v and i not in kept:
+                    states.pop(i, None)
+        return {v: states[v] for v in kept}
+
+    # --- leaves
+
+    def _plain(self, shape: Shape) -> Dims:
+        fresh = self._fresh
+        return tuple(((next(fresh), size),) for size in shape)
+
+    def _origin(self, k: int) -> State:
+        source = self.sources[k]
+        dims = self._plain(source.shape)
+        fields = []
+        for j, axis in self.axes:
+            if j == k:
+                factor = dims[axis][0][0]
+                term = Term(((factor, 1, 1),), (0,), (1,))
+                fields.append(Field((term,), ((factor, 1.0),)))
+            else:
+                fields.append(NOTHING)
+        return State(dims, tuple(fields))
+
+    # --- one dim made of one factor
+
+    def _single(self, state: State, dim: int) -> State:
+        """The state with ``dim`` made of one factor."""
+        while len(state.dims[dim]) != 1:
+            group = state.dims[dim]
+            if not group:
+                new = (next(self._fresh), 1)
+                dims = (*state.dims[:dim], (new,), *state.dims[dim + 1 :])
+                return State(dims, state.fields)
+            (major, n1), (minor, n2) = group[-2:]
+            new = (next(self._fresh), n1 * n2)
+            dims = (*state.dims[:dim], (*group[:-2], new), *state.dims[dim + 1 :])
+            state = State(
+                dims,
+                tuple(self._merge(f, major, minor, n1, n2, new[0]) for f in state.fields),
+            )
+        return state
+
+    @staticmethod
+    def _merge(field: Field, major: int, minor: int, n1: int, n2: int, new: int) -> Field:
+        weights = dict(field.tags)
+        high, low = weights.pop(major, None), weights.pop(minor, None)
+        if low is not None:
+            weights[new] = low
+        elif high is not None:
+            weights[new] = high / n2
+        return _each(
+            field._replace(tags=tuple(weights.items())),
+            lambda term: algebra.merge(term, major, minor, n1, n2, new),
+        )
+
+    # --- the five primitives
+
+    def _stencil(self, state: State, prim: Stencil, shape: Shape) -> State:
+        dim, taps, size = prim
+        if len(state.dims[dim]) != 1:
+            state = self._single(state, dim)
+        dims, fields = state
+        factor, n_in = dims[dim][0]
+        new = []
+        rate = taps.advance / taps.period if taps.advance else 1.0
+        folding: bool | None = None
+        for field in fields:
+            if field.terms is None or field.terms:
+                tags = field.tags
+                if rate != 1.0:
+                    tags = tuple((f, w * abs(rate) if f == factor else w) for f, w in tags)
+                folds = field.folds
+                if taps.border != "drop" and not folds and field.uses(factor):
+                    if folding is None:
+                        reach = taps.reach(size)
+                        folding = reach is not None and (reach[0] < 0 or reach[1] >= n_in)
+                    folds = folding
+                terms = field.terms
+                if terms is not None:
+                    try:
+                        if len(terms) == 1:
+                            terms = tuple(algebra.stencil(terms[0], factor, taps, n_in, size))
+                        else:
+                            done: tuple[Term, ...] = ()
+                            for term in terms:
+                                pieces = algebra.stencil(term, factor, taps, n_in, size)
+                                done = algebra.unite(done, tuple(pieces))
+                            terms = done
+                    except NoClosedForm:
+                        terms = None
+                field = Field(terms, tags, field.bound, folds)
+            new.append(field)
+        if size != n_in:
+            dims = (*dims[:dim], ((factor, size),), *dims[dim + 1 :])
+        return State(dims, tuple(new))
+
+    def _mix(self, state: State, prim: Mix) -> State:
+        dims, sizes, groups, causal = prim
+        if groups > 1 and any(
+            field.uses(f) for f, _ in state.dims[dims[0]] for field in state.fields
+        ):
+            return self._mix_groups(state, dims[0], sizes[0], groups)
+        if causal:
+            state = self._single(state, dims[0])
+            factor, n = state.dims[dims[0]][0]
+            return State(
+                state.dims,
+                tuple(
+                    _each(field, lambda term: [algebra.causal(term, factor, n)])
+                    for field in state.fields
+                ),
+            )
+        mixed = [factor for dim in dims for factor in state.dims[dim]]
+        layout = list(state.dims)
+        for dim, size in zip(dims, sizes, strict=True):
+            old = layout[dim]
+            # A factor's identity may live on: no term uses it any more.
+            layout[dim] = ((old[0][0] if old else next(self._fresh), size),)
+        fields = state.fields
+        if any(field.uses(f) for f, _ in mixed for field in fields):
+            sizes_of = {f: n for group in state.dims for f, n in group}
+            fields = tuple(_mix_field(field, mixed, sizes_of) for field in fields)
+        return State(tuple(layout), fields)
+
+    def _mix_groups(self, state: State, dim: int, size: int, groups: int) -> State:
+        shape = tuple(math.prod(n for _, n in group) for group in state.dims)
+        if shape[dim] == groups:
+            if size == groups:
+                return state
+            state = self._reshape(state, (*shape[: dim + 1], 1, *shape[dim + 1 :]))
+        else:
+            split = (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
+            state = self._reshape(state, split)
+            state = self._mix(state, Mix((dim + 1,), (1,)))
+        inner = (*state.dims[dim], (state.dims[dim + 1][0][0], size // groups))
+        return State((*state.dims[:dim], inner, *state.dims[dim + 2 :]), state.fields)
+
+    def _rearrange(self, state: State, prim: Rearrange) -> State:
+        split, order, shape, expand = prim
+        state = self._reshape(state, split)
+        dims = tuple(state.dims[k] for k in order)
+        moved: Shape = tuple(split[k] for k in order)
+        if expand is not None:
+            for k, (n, m) in enumerate(zip(moved, expand, strict=True)):
+                if n != m:
+                    state = self._drop(State(dims, state.fields), k)
+                    dims = (*state.dims[:k], ((next(self._fresh), m),), *state.dims[k + 1 :])
+            moved = expand
+        state = State(dims, state.fields)
+        return self._reshape(state, shape)
+
+    def _reshape(self, state: State, shape: Shape) -> State:
+        """Regroup the flat list of factors, splitting and merging where a boundary falls inside one."""
+        if len(shape) == len(state.dims) and all(
+            n == _size(group) and (n > 1 or len(group) == 1)
+            for n, group in zip(shape, state.dims, strict=True)
+        ):
+            return state
+        fields = state.fields
+        pending = [factor for group in reversed(state.dims) for factor in reversed(group)]
+        dims: list[tuple[Factor, ...]] = []
+        for n in shape:
+            if n == 1:
+                one = pending.pop() if pending and pending[-1][1] == 1 else (next(self._fresh), 1)
+                dims.append((one,))
+                continue
+            group: list[Factor] = []
+            done = 1
+            while done < n:
+                factor, size = pending.pop()
+                rest = n // done
+                if size == 1:
+                    fields = _drop_factor(fields, factor)
+                elif rest % size == 0:
+                    group.append((factor, size))
+                    done *= size
+                elif size % rest == 0:
+                    major, minor = next(self._fresh), next(self._fresh)
+                    fields = tuple(
+                        _split_field(field, factor, major, minor, rest, size // rest)
+                        for field in fields
+                    )
+                    group.append((major, rest))
+                    pending.append((minor, size // rest))
+                    done = n
+                else:
+                    other, more = pending.pop()
+                    if more == 1:
+                        fields = _drop_factor(fields, other)
+                        pending.append((factor, size))
+                        continue
+                    new = next(self._fresh)
+                    fields = tuple(
+                        self._merge(field, factor, other, size, more, new) for field in fields
+                    )
+                    pending.append((new, size * more))
+            dims.append(tuple(group))
+        for factor, _ in pending:
+            fields = _drop_factor(fields, factor)
+        return State(tuple(dims), fields)
+
+    def _drop(self, state: State, dim: int) -> State:
+        """Forget which position of a size-1 dim is meant: there is only one."""
+        fields = state.fields
+        for factor, _ in state.dims[dim]:
+            fields = _drop_factor(fields, factor)
+        return State(state.dims, fields)
+
+    def _join(self, states: list[State], shape: Shape) -> State:
+        states = [state for state in states if any(f.reads or f.tags for f in state.fields)]
+        if not states:
+            return State(self._plain(shape), self._blank)
+        first, *others = (self._broadcast(state, shape) for state in states)
+        for other in others:
+            first, other = self._align(first, other)
+            first = State(first.dims, tuple(map(_unite, first.fields, other.fields)))
+        return first
+
+    def _broadcast(self, state: State, shape: Shape) -> State:
+        """Size-1 dims widened, missing leading dims added."""
+        dims = list(state.dims)
+        if len(dims) == len(shape) and all(
+            _size(group) == n for group, n in zip(dims, shape, strict=True)
+        ):
+            return state
+        dims = [((next(self._fresh), 1),) for _ in range(len(shape) - len(dims))] + dims
+        state = State(tuple(dims), state.fields)
+        for k, n in enumerate(shape):
+            if _size(state.dims[k]) != n:
+                state = self._drop(state, k)
+                wide = ((next(self._fresh), n),)
+                state = State((*state.dims[:k], wide, *state.dims[k + 1 :]), state.fields)
+        return state
+
+    def _align(self, a: State, b: State, but: int = -1) -> tuple[State, State]:
+        """The two states over the same factors, except for those of dim ``but``."""
+        if a.dims == b.dims:
+            return a, b
+        for k in range(len(a.dims)):
+            if k != but and _sizes(a.dims[k]) != _sizes(b.dims[k]):
+                shape = _refine(_sizes(a.dims[k]), _sizes(b.dims[k]))
+                a, b = self._regroup(a, k, shape), self._regroup(b, k, shape)
+        names = {
+            old[0]: new[0]
+            for k, (group_a, group_b) in enumerate(zip(a.dims, b.dims, strict=True))
+            if k != but
+            for new, old in zip(group_a, group_b, strict=True)
+        }
+        if but >= 0:
+            # The dim in question keeps factors of its own, clear of the names given.
+            for factor, _ in b.dims[but]:
+                names[factor] = next(self._fresh)
+        fields = tuple(_rename(field, names) for field in b.fields)
+        dims = a.dims
+        if but >= 0:
+            own = tuple((names[f], n) for f, n in b.dims[but])
+            dims = (*dims[:but], own, *dims[but + 1 :])
+        return a, State(dims, fields)
+
+    def _regroup(self, state: State, dim: int, sizes: Shape) -> State:
+        """``dim`` made of factors of these sizes."""
+        shape = tuple(_size(group) for group in state.dims)
+        state = self._reshape(state, (*shape[:dim], *sizes, *shape[dim + 1 :]))
+        for k in range(dim, dim + len(sizes)):
+            state = self._single(state, k)
+        group = tuple(state.dims[k][0] for k in range(dim, dim + len(sizes)))
+        return State((*state.dims[:dim], group, *state.dims[dim + len(sizes) :]), state.fields)
+
+    def _concat(self, states: list[State], dim: int) -> State:
+        states = [self._single(state, dim) for state in states]
+        total = sum(state.dims[dim][0][1] for state in states)
+        reading = [any(f.reads or f.tags for f in state.fields) for state in states]
+        base = states[reading.index(True)] if any(reading) else states[0]
+        factor = next(self._fresh)
+        parts: list[list[Field]] = [[] for _ in base.fields]
+        offset = 0
+        for state, reads in zip(states, reading, strict=True):
+            if reads:  # first, for aligning may regroup the base
+                base, _ = self._align(base, state, but=dim)
+        for state, reads in zip(states, reading, strict=True):
+            n = state.dims[dim][0][1]
+            if reads:
+                _, state = self._align(base, state, but=dim)
+                own = state.dims[dim][0][0]
+                for k, field in enumerate(state.fields):
+                    parts[k].append(_shift_field(field, own, factor, n, offset))
+            offset += n
+        fields = tuple(_concat_fields(pieces, factor, total) for pieces in parts)
+        return State((*base.dims[:dim], ((factor, total),), *base.dims[dim + 1 :]), fields)
+
+
+# --- fields
+
+
+def _size(group: tuple[Factor, ...]) -> int:
+    return group[0][1] if len(group) == 1 else math.prod(n for _, n in group)
+
+
+def _sizes(group: tuple[Factor, ...]) -> tuple[int, ...]:
+    return tuple(n for _, n in group)
+
+
+def _refine(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The coarsest row-major factors that both factorisations are made of; one factor if there are none."""
+    strides = set()
+    for sizes in (a, b):
+        stride = 1
+        for n in reversed(sizes):
+            strides.add(stride)
+            stride *= n
+    ladder = [*sorted(strides), math.prod(a)]
+    if any(high % low for low, high in zip(ladder, ladder[1:], strict=False)):
+        return (math.prod(a),)
+    return tuple(
+        high // low for low, high in reversed(list(zip(ladder, ladder[1:], strict=False)))
+    ) or (1,)
+
+
+def _each(field: Field, act: Callable[[Term], list[Term]]) -> Field:
+    """The field with every term replaced by what ``act`` makes of it."""
+    if not field.terms:
+        return field
+    done: tuple[Term, ...] | None = ()
+    try:
+        for term in field.terms:
+            done = algebra.unite(done or (), tuple(act(term)))
+    except NoClosedForm:
+        done = None
+    return field._replace(terms=done)
+
+
+def _unite(a: Field, b: Field) -> Field:
+    if a is b:
+        return a
+    tags = a.tags
+    if tags != b.tags:
+        weights = dict(tags)
+        for f, w in b.tags:
+            weights[f] = max(w, weights.get(f, 0.0))
+        tags = tuple(weights.items())
+    terms = None
+    if a.terms is not None and b.terms is not None:
+        try:
+            terms = algebra.unite(a.terms, b.terms)
+        except NoClosedForm:
+            terms = None
+    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds)
+
+
+def _mix_field(field: Field, mixed: list[Factor], sizes: dict[int, int]) -> Field:
+    gone = {f for f, _ in mixed}
+    follows = {f for f, _ in field.tags}
+
+    def act(term: Term) -> list[Term]:
+        # The axis is read whole once no factor that follows it is left to tell units apart.
+        followed = [f for f, _, _ in term.deps if f in follows]
+        lost = any(f in gone and sizes[f] > 1 for f in followed)
+        left = [f for f in followed if f not in gone]
+        whole = lost and not any(sizes[f] > 1 for f in left)
+        for factor, size in mixed:
+            term = algebra.mix(term, factor, size)
+        if not whole:
+            return [term]
+        for factor in left:
+            term = algebra.mix(term, factor, 1)
+        return [term._replace(whole=True)]
+
+    tags = tuple(tag for tag in field.tags if tag[0] not in gone)
+    return _each(field, act)._replace(tags=tags)
+
+
+def _split_field(field: Field, factor: int, major: int, minor: int, n1: int, n2: int) -> Field:
+    if not field.uses(factor):
+        return field
+    weights = dict(field.tags)
+    weight = weights.pop(factor, None)
+    if weight is not None:
+        weights[major], weights[minor] = weight * n2, weight
+    return _each(
+        field._replace(tags=tuple(weights.items())),
+        lambda term: algebra.split(term, factor, major, minor, n1, n2),
+    )
+
+
+def _drop_factor(fields: tuple[Field, ...], factor: int) -> tuple[Field, ...]:
+    if not any(field.uses(factor) for field in fields):
+        return fields
+
+    def act(term: Term) -> list[Term]:
+        new = algebra.drop(term, factor)
+        return [] if new is None else [new]
+
+    return tuple(
+        _each(field._replace(tags=tuple(t for t in field.tags if t[0] != factor)), act)
+        for field in fields
+    )
+
+
+def _rename(field: Field, names: dict[int, int]) -> Field:
+    tags = tuple((names.get(f, f), w) for f, w in field.tags)
+    if field.terms is None:
+        return field._replace(tags=tags)
+    return field._replace(
+        tags=tags, terms=tuple(algebra.relabel(term, names) for term in field.terms)
+    )
+
+
+def _shift_field(field: Field, own: int, factor: int, n: int, offset: int) -> Field:
+    """One input of a concatenation, moved to its place along the new ``factor``."""
+    return _each(
+        _rename(field, {own: factor}), lambda term: [algebra.shift(term, factor, n, offset)]
+    )
+
+
+def _concat_fields(pieces: list[Field], factor: int, total: int) -> Field:
+    if not pieces:
+        return NOTHING
+    weights: dict[int, float] = {}
+    for piece in pieces:
+        for f, w in piece.tags:
+            weights[f] = max(w, weights.get(f, 0.0))
+    terms: tuple[Term, ...] | None = None
+    if all(piece.terms is not None for piece in pieces):
+        try:
+            terms = algebra.coalesce(
+                (term for piece in pieces for term in piece.terms or ()), factor, total
+            )
+        except NoClosedForm:
+            terms = None
+    return Field(
+        terms,
+        tuple(weights.items()),
+        any(piece.bound for piece in pieces),
+        any(piece.folds for piece in pieces),
+    )

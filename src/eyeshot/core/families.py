@@ -1,0 +1,543 @@
+"""Families: one builder for each way in which operators read, shared by all frontends.
+
+A builder appends primitives to a graph and returns the value's number. Sizes follow PyTorch's
+formulas (Dumoulin & Visin 2016, arXiv 1603.07285, derive them). Parameters come one per axis;
+a parameter that does not fit raises :class:`~eyeshot.errors.FieldError`, which names it.
+
+``first`` is the tensor dim of the first axis (2 in ``(batch, channel, *axes)``); axes follow one another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+from eyeshot.core.graph import Graph
+from eyeshot.core.primitives import (
+    MAX_SIZE,
+    Border,
+    Concat,
+    Join,
+    Mix,
+    Rearrange,
+    Shape,
+    Stencil,
+    Taps,
+    text,
+)
+from eyeshot.errors import FieldError
+
+__all__ = [
+    "adaptive_pool",
+    "attention_block",
+    "causal_mix",
+    "channel_window",
+    "channel_shuffle",
+    "concat",
+    "conv",
+    "conv_transpose",
+    "expand",
+    "flip",
+    "group_norm",
+    "index",
+    "interpolate",
+    "join",
+    "mix",
+    "narrow",
+    "norm",
+    "opaque",
+    "pad",
+    "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "pool",
+    "reduce",
+    "reshape",
+    "roll",
+    "same_padding",
+    "sliding",
+    "take",
+]
+
+Pair = tuple[int, int]
+
+
+# --- taps
+
+
+@lru_cache(maxsize=4096)
+def window(kernel: int, stride: int, dilation: int, begin: int, border: Border = "drop") -> Taps:
+    """A window: output i reads ``stride·i - begin + dilation·t`` for t < kernel."""
+    return Taps(1, stride, (-begin,), (kernel,), dilation, border)
+
+
+@lru_cache(maxsize=4096)
+def transposed(kernel: int, stride: int, dilation: int, begin: int) -> Taps:
+    """The window read backwards: output i reads every p with ``stride·p = i + begin - dilation·t``.
+
+    Phase by phase the solutions are an arithmetic progression; a phase without one reads nothing.
+    """
+    common = math.gcd(stride, dilation)
+    turn = stride // common  # t and t + turn read positions dilation/common apart
+    step = dilation // common
+    first, count = [], []
+    for phase in range(stride):
+        ts = [t for t in range(min(turn, kernel)) if (phase + begin - dilation * t) % stride == 0]
+        if not ts:
+            first.append(0)
+            count.append(0)
+            continue
+        taps = range(ts[0], kernel, turn)
+        first.append((phase + begin - dilation * taps[-1]) // stride)
+        count.append(len(taps))
+    return Taps(stride, 1, tuple(first), tuple(count), step)
+
+
+@lru_cache(maxsize=4096)
+def adaptive(n: int, size: int) -> Taps:
+    """Adaptive pooling: output i reads [floor(i·n/size), ceil((i+1)·n/size))."""
+    common = math.gcd(n, size)
+    period = _small(size // common)
+    first = tuple(i * n // size for i in range(period))
+    count = tuple(-(-(i + 1) * n // size) - first[i] for i in range(period))
+    return Taps(period, n // common, first, count)
+
+
+@lru_cache(maxsize=4096)
+def sampled(
+    n: int, mode: str, scale: Fraction, offset: Fraction, copied: bool
+) -> Taps:
+    """Interpolation at the source coordinate ``scale·i + offset``."""
+    if copied:
+        return window(1, 1, 1, 0)
+    period = _small(scale.denominator)
+    at = [math.floor(scale * i + offset) for i in range(period)]
+    advance = scale.numerator
+    if mode == "linear":
+        return Taps(period, advance, tuple(at), (2,) * period, 1, "linear")
+    if mode == "cubic":
+        return Taps(period, advance, tuple(a - 1 for a in at), (4,) * period, 1, "clamp")
+    return Taps(period, advance, tuple(at), (1,) * period, 1, "clamp")
+
+
+def _small(period: int) -> int:
+    if period > 1 << 20:
+        raise FieldError("size", f"a resampling with a period of {period} outputs is too fine")
+    return period
+
+
+# --- sizes
+
+
+def conv_size(n: int, kernel: int, stride: int, dilation: int, pad: Pair, ceil: bool = False) -> int:
+    """Output size of a window: floor((n + padding - dilation·(kernel-1) - 1) / stride) + 1."""
+    span = dilation * (kernel - 1) + 1
+    room = n + pad[0] + pad[1] - span
+    if room < 0:
+        grown = f" with dilation {dilation} spans {span}," if dilation > 1 else " is"
+        padded = f", padded to {n + pad[0] + pad[1]}" if any(pad) else ""
+        raise FieldError("kernel", f"{kernel}{grown} larger than its input ({n}{padded})")
+    if not ceil:
+        return room // stride + 1
+    size = -(-room // stride) + 1
+    # PyTorch: the last window must start inside the input or its beginning padding.
+    return size - 1 if (size - 1) * stride >= n + pad[0] else size
+
+
+def same_padding(n: int, kernel: int, stride: int, dilation: int, lower: bool = False) -> Pair:
+    """TensorFlow's SAME: size ceil(n/stride), the odd element at the end (``lower``: at the beginning)."""
+    size = -(-n // stride)
+    total = max((size - 1) * stride + dilation * (kernel - 1) + 1 - n, 0)
+    less, more = total // 2, total - total // 2
+    return (more, less) if lower else (less, more)
+
+
+def _fits(size: int, field: str) -> int:
+    if not 0 < size <= MAX_SIZE:
+        raise FieldError(field, f"gives size {size}, outside 1 … {MAX_SIZE}")
+    return size
+
+
+# --- windows
+
+
+def conv(
+    graph: Graph,
+    x: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    channels: int,
+    groups: int = 1,
+    border: Border = "drop",
+    first: int = 2,
+) -> int:
+    """Convolution: all channels of the group, then a window per axis; the channel dim is ``first - 1``."""
+    x = _mix_channels(graph, x, first - 1, channels, groups)
+    if border != "drop":
+        x = pad(graph, x, padding, border, first)
+        padding = [(0, 0)] * len(padding)
+    return pool(graph, x, kernel, stride, padding, dilation, first=first)
+
+
+def _mix_channels(graph: Graph, x: int, dim: int, channels: int, groups: int) -> int:
+    shape = graph.shapes[x]
+    n = shape[dim]
+    if n % groups:
+        raise FieldError("groups", f"{groups} does not divide the input's {n} channels")
+    if channels % groups:
+        raise FieldError("channels", f"{channels} is not a multiple of groups {groups}")
+    if n == channels == groups:
+        return x
+    return graph.add(Mix((dim,), (_fits(channels, "channels"),), groups), x)
+
+
+def pool(
+    graph: Graph,
+    x: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    ceil: bool = False,
+    first: int = 2,
+) -> int:
+    """A window per axis."""
+    for k, size in enumerate(kernel):
+        dim = first + k
+        n = graph.shapes[x][dim]
+        out = conv_size(n, size, stride[k], dilation[k], padding[k], ceil)
+        if size == 1 and stride[k] == 1 and out == n and not padding[k][0]:
+            continue
+        taps = window(size, stride[k], dilation[k], padding[k][0])
+        x = graph.add(Stencil(dim, taps, _fits(out, "padding")), x)
+    return x
+
+
+def conv_transpose(
+    graph: Graph,
+    x: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    output_padding: Sequence[int],
+    dilation: Sequence[int],
+    channels: int,
+    groups: int = 1,
+    first: int = 2,
+) -> int:
+    """Transposed convolution; size (n-1)·stride - padding + dilation·(kernel-1) + output_padding + 1."""
+    x = _mix_channels(graph, x, first - 1, channels, groups)
+    for k, size in enumerate(kernel):
+        dim = first + k
+        n = graph.shapes[x][dim]
+        out = (n - 1) * stride[k] - sum(padding[k]) + dilation[k] * (size - 1)
+        out += output_padding[k] + 1
+        _small(stride[k])
+        taps = transposed(size, stride[k], dilation[k], padding[k][0])
+        x = graph.add(Stencil(dim, taps, _fits(out, "padding")), x)
+    return x
+
+
+def adaptive_pool(graph: Graph, x: int, sizes: Sequence[int], first: int = 2) -> int:
+    """Adaptive pooling to ``sizes``; to 1 it reads the whole axis."""
+    whole = []
+    for k, size in enumerate(sizes):
+        n = graph.shapes[x][first + k]
+        if size == 1 and n > 1:
+            whole.append(first + k)
+        elif size != n:
+            x = graph.add(Stencil(first + k, adaptive(n, _fits(size, "size")), size), x)
+    if whole:
+        x = graph.add(Mix(tuple(whole), (1,) * len(whole)), x)
+    return x
+
+
+def interpolate(
+    graph: Graph,
+    x: int,
+    sizes: Sequence[int],
+    scales: Sequence[Fraction | None],
+    mode: str,
+    align_corners: bool = False,
+    first: int = 2,
+) -> int:
+    """Resampling to ``sizes``; ``scales`` are inputs per output where given, else n/size.
+
+    ``mode``: nearest, nearest-exact, linear, cubic, area. Source coordinates as in PyTorch.
+    """
+    if mode == "area":
+        return adaptive_pool(graph, x, sizes, first)
+    half = Fraction(1, 2)
+    for k, size in enumerate(sizes):
+        n = graph.shapes[x][first + k]
+        given = scales[k]
+        scale = Fraction(n, _fits(size, "size")) if given is None else given
+        copied = scale == 1 and size == n
+        offset = Fraction(0)
+        if align_corners and mode in ("linear", "cubic"):
+            scale = Fraction(n - 1, size - 1) if size > 1 else Fraction(0)
+        elif mode in ("linear", "cubic"):
+            offset = half * scale - half
+        elif mode == "nearest-exact":
+            offset = half * scale
+        if copied:
+            continue
+        x = graph.add(Stencil(first + k, sampled(n, mode, scale, offset, copied), size), x)
+    return x
+
+
+# --- one element of one dim
+
+
+def pad(graph: Graph, x: int, padding: Sequence[Pair], border: Border = "drop", first: int = 2) -> int:
+    """Padding per axis, negative to crop; ``border`` says what the padding repeats."""
+    for k, (begin, end) in enumerate(padding):
+        if not (begin or end):
+            continue
+        n = graph.shapes[x][first + k]
+        if border != "drop":
+            most = {"reflect": n - 1, "wrap": n, "clamp": MAX_SIZE}[border]
+            if min(begin, end) < 0:
+                raise FieldError("padding", "only constant padding may be negative")
+            if max(begin, end) > most:
+                raise FieldError(
+                    "padding", f"{max(begin, end)} is more than {most}, the most for {n} elements"
+                )
+        size = _fits(n + begin + end, "padding")
+        x = graph.add(Stencil(first + k, window(1, 1, 1, begin, border), size), x)
+    return x
+
+
+def narrow(graph: Graph, x: int, dim: int, start: int, stop: int, step: int = 1) -> int:
+    """Elements start, start + step, … below stop along ``dim``; 0 <= start < stop <= n."""
+    n = graph.shapes[x][dim]
+    if not 0 <= start < stop <= n:
+        raise FieldError("stop", f"nothing is left of {n} elements between {start} and {stop}")
+    if (start, stop, step) == (0, n, 1):
+        return x
+    size = -(-(stop - start) // step)
+    return graph.add(Stencil(dim, window(1, step, 1, -start), size), x)
+
+
+def take(graph: Graph, x: int, dim: int, positions: Sequence[int]) -> int:
+    """The elements at known ``positions`` along ``dim``."""
+    at = tuple(positions)
+    return graph.add(Stencil(dim, Taps(len(at), 0, at, (1,) * len(at)), len(at)), x)
+
+
+def index(graph: Graph, x: int, dim: int, position: int) -> int:
+    """The element at ``position``; the dim disappears."""
+    x = graph.add(Stencil(dim, window(1, 1, 1, -position), 1), x)
+    shape = graph.shapes[x]
+    return reshape(graph, x, (*shape[:dim], *shape[dim + 1 :]))
+
+
+def flip(graph: Graph, x: int, dims: Sequence[int]) -> int:
+    """Mirrored along ``dims``."""
+    for dim in dims:
+        n = graph.shapes[x][dim]
+        x = graph.add(Stencil(dim, Taps(1, -1, (n - 1,), (1,)), n), x)
+    return x
+
+
+def roll(graph: Graph, x: int, dims: Sequence[int], shifts: Sequence[int]) -> int:
+    """out[i] = in[(i - shift) mod n]."""
+    for dim, shift in zip(dims, shifts, strict=True):
+        n = graph.shapes[x][dim]
+        # The shorter way round: the canvas shows a roll as a shift.
+        shift = (shift + n // 2) % n - n // 2
+        if shift:
+            x = graph.add(Stencil(dim, window(1, 1, 1, shift, "wrap"), n), x)
+    return x
+
+
+# --- rearrangements
+
+
+def rearrange(graph: Graph, x: int, split: Shape, order: Sequence[int], shape: Shape) -> int:
+    """Reshape to ``split``, permute, reshape to ``shape``."""
+    return graph.add(Rearrange(split, tuple(order), shape), x)
+
+
+def reshape(graph: Graph, x: int, shape: Sequence[int]) -> int:
+    """Row-major reshape."""
+    old = graph.shapes[x]
+    shape = tuple(shape)
+    if math.prod(shape) != math.prod(old):
+        raise FieldError("shape", f"{text([shape])} has not as many elements as {text([old])}")
+    if shape == old:
+        return x
+    return rearrange(graph, x, old, range(len(old)), shape)
+
+
+def permute(graph: Graph, x: int, order: Sequence[int]) -> int:
+    """Dims in a new order."""
+    old = graph.shapes[x]
+    if sorted(order) != list(range(len(old))):
+        raise FieldError("order", f"{list(order)} is no order of {len(old)} dims")
+    return rearrange(graph, x, old, order, tuple(old[k] for k in order))
+
+
+def expand(graph: Graph, x: int, shape: Sequence[int]) -> int:
+    """Size-1 dims broadcast; leading dims added."""
+    old = graph.shapes[x]
+    shape = tuple(shape)
+    split = (1,) * (len(shape) - len(old)) + old
+    if split == shape:
+        return x
+    return graph.add(Rearrange(split, tuple(range(len(split))), shape, shape), x)
+
+
+def pixel_shuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2) -> int:
+    """Channels (C, f1, f2, …) moved into the axes: PyTorch's order."""
+    shape = graph.shapes[x]
+    dim, axes = first - 1, len(factors)
+    block = math.prod(factors)
+    if shape[dim] % block:
+        raise FieldError("factor", f"{shape[dim]} channels are not a multiple of {block}")
+    batch, spatial, rest = shape[:dim], shape[first : first + axes], shape[first + axes :]
+    split = (*batch, shape[dim] // block, *factors, *spatial, *rest)
+    order = [*range(dim + 1)]
+    for k in range(axes):
+        order += [dim + 1 + axes + k, dim + 1 + k]
+    order += range(dim + 1 + 2 * axes, len(split))
+    sizes = tuple(_fits(n * f, "factor") for n, f in zip(spatial, factors, strict=True))
+    return rearrange(graph, x, split, order, (*batch, shape[dim] // block, *sizes, *rest))
+
+
+def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2) -> int:
+    """The inverse of :func:`pixel_shuffle`."""
+    shape = graph.shapes[x]
+    dim, axes = first - 1, len(factors)
+    batch, spatial, rest = shape[:dim], shape[first : first + axes], shape[first + axes :]
+    for n, f in zip(spatial, factors, strict=True):
+        if n % f:
+            raise FieldError("factor", f"size {n} is not a multiple of {f}")
+    sizes = tuple(n // f for n, f in zip(spatial, factors, strict=True))
+    split = [*batch, shape[dim]]
+    for n, f in zip(sizes, factors, strict=True):
+        split += [n, f]
+    order = [*range(dim + 1)]
+    order += [dim + 2 + 2 * k for k in range(axes)]
+    order += [dim + 1 + 2 * k for k in range(axes)]
+    order += range(dim + 1 + 2 * axes, len(split) + len(rest))
+    out = (*batch, shape[dim] * math.prod(factors), *sizes, *rest)
+    return rearrange(graph, x, (*split, *rest), order, out)
+
+
+def channel_shuffle(graph: Graph, x: int, groups: int, dim: int = 1) -> int:
+    """Channels seen as (groups, C/groups), transposed."""
+    shape = graph.shapes[x]
+    if shape[dim] % groups:
+        raise FieldError("groups", f"{groups} does not divide the input's {shape[dim]} channels")
+    split = (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
+    order = [*range(dim), dim + 1, dim, *range(dim + 2, len(split))]
+    return rearrange(graph, x, split, order, shape)
+
+
+# --- several tensors
+
+
+def join(graph: Graph, *inputs: int) -> int:
+    """Any pointwise operator."""
+    return graph.add(Join(), *inputs)
+
+
+def concat(graph: Graph, inputs: Sequence[int], dim: int) -> int:
+    """Inputs one after another along ``dim``."""
+    if len({len(graph.shapes[v]) for v in inputs}) > 1:
+        raise FieldError("inputs", f"shapes {text([graph.shapes[v] for v in inputs])} differ in rank")
+    return graph.add(Concat(dim), *inputs)
+
+
+# --- mixing
+
+
+def mix(graph: Graph, x: int, dims: Sequence[int], sizes: Sequence[int] | None = None) -> int:
+    """Everything along ``dims`` is read; they then have ``sizes`` (as before)."""
+    shape = graph.shapes[x]
+    if sizes is None:
+        sizes = [shape[d] for d in dims]
+    return graph.add(Mix(tuple(dims), tuple(sizes)), x)
+
+
+def reduce(graph: Graph, x: int, dims: Sequence[int], keepdim: bool) -> int:
+    """A reduction over ``dims``."""
+    x = mix(graph, x, dims, (1,) * len(dims))
+    if keepdim:
+        return x
+    shape = graph.shapes[x]
+    return reshape(graph, x, [n for d, n in enumerate(shape) if d not in dims])
+
+
+def causal_mix(graph: Graph, x: int, dim: int) -> int:
+    """Everything up to its own position along ``dim``: running sums, recurrences."""
+    return graph.add(Mix((dim,), (graph.shapes[x][dim],), 1, True), x)
+
+
+def norm(graph: Graph, x: int, dims: Sequence[int]) -> int:
+    """Its own element, and statistics over ``dims``: normalisation and softmax."""
+    return join(graph, x, mix(graph, x, dims, (1,) * len(dims)))
+
+
+def group_norm(graph: Graph, x: int, groups: int, first: int = 2) -> int:
+    """Its own element, and statistics over its group's channels and all axes."""
+    shape = graph.shapes[x]
+    dim = first - 1
+    axes = tuple(range(first, len(shape)))
+    if shape[dim] % groups:
+        raise FieldError("groups", f"{groups} does not divide the input's {shape[dim]} channels")
+    y = mix(graph, x, axes, (1,) * len(axes)) if axes else x
+    if groups != shape[dim]:
+        y = graph.add(Mix((dim,), (shape[dim],), groups), y)
+    return join(graph, x, y)
+
+
+def channel_window(graph: Graph, x: int, size: int, dim: int = 1) -> int:
+    """Channels [c - floor(size/2), c + floor((size-1)/2)]: local response normalisation."""
+    taps = window(size, 1, 1, size // 2)
+    return graph.add(Stencil(dim, taps, graph.shapes[x][dim]), x)
+
+
+def attention_block(
+    graph: Graph, x: int, dims: Sequence[int], window_: Sequence[int], shift: Sequence[int]
+) -> int:
+    """Keys of the same block: i reads [⌊(i+shift)/w⌋·w - shift, +w) around the end, per dim."""
+    for dim, width, by in zip(dims, window_, shift, strict=True):
+        n = graph.shapes[x][dim]
+        if n % width:
+            raise FieldError("window", f"size {n} is not a multiple of {width}")
+        if width == n:
+            x = mix(graph, x, (dim,))
+            continue
+        _small(width)
+        by %= width
+        # Phase p of a block that begins at -by: positions before the next block's start read this one.
+        begin = tuple(-by if p + by < width else width - by for p in range(width))
+        taps = Taps(width, width, begin, (width,) * width, 1, "wrap" if by else "drop")
+        x = graph.add(Stencil(dim, taps, n), x)
+    return x
+
+
+def sliding(graph: Graph, x: int, dims: Sequence[int], widths: Sequence[int]) -> int:
+    """Positions within ``width // 2`` of its own, per dim."""
+    for dim, width in zip(dims, widths, strict=True):
+        half = width // 2
+        taps = window(2 * half + 1, 1, 1, half)
+        x = graph.add(Stencil(dim, taps, graph.shapes[x][dim]), x)
+    return x
+
+
+def opaque(graph: Graph, inputs: Sequence[int], shape: Sequence[int]) -> int:
+    """An operator that nobody translated: everything of every input. The caller records the bound."""
+    parts = []
+    for x in inputs:
+        rank = len(graph.shapes[x])
+        part = mix(graph, x, range(rank), (1,) * rank) if rank else x
+        parts.append(reshape(graph, part, (1,) * len(shape)))
+    x = join(graph, *parts)
+    return expand(graph, x, shape)

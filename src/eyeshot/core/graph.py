@@ -1,0 +1,85 @@
+"""The graph that every frontend builds: primitives in the order they run, and named layers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from eyeshot.core.primitives import MAX_SIZE, Input, Primitive, Shape, text, verify
+from eyeshot.errors import EyeshotError
+
+__all__ = ["Diagnostic", "Graph", "LayerMark"]
+
+
+class Diagnostic(NamedTuple):
+    """A stable ``code``, the layer and operator it concerns, and one sentence for people."""
+
+    code: str
+    layer: str
+    op: str
+    message: str
+
+
+class LayerMark(NamedTuple):
+    """A named tensor of the network: layer ``name``, made by operator ``op``, is ``value``."""
+
+    name: str
+    op: str
+    value: int
+
+
+class Graph:
+    """Values numbered from 0 in the order they are made; value ``v`` is ``prims[v]`` of ``inputs[v]``.
+
+    ``bounds`` maps a value to the diagnostic that says why what it reads is only bounded from above.
+    """
+
+    def __init__(self) -> None:
+        self.prims: list[Primitive] = []
+        self.inputs: list[tuple[int, ...]] = []
+        self.shapes: list[Shape] = []
+        self.layers: list[LayerMark] = []
+        self.outputs: list[str] = []
+        self.bounds: dict[int, Diagnostic] = {}
+
+    def add(self, prim: Primitive, *inputs: int) -> int:
+        """Append ``prim`` of ``inputs`` and return its value's number."""
+        shapes = self.shapes
+        shape = prim.out_shape([shapes[v] for v in inputs])
+        self.prims.append(prim)
+        self.inputs.append(inputs)
+        shapes.append(shape)
+        return len(shapes) - 1
+
+    def mark(self, name: str, op: str, value: int) -> None:
+        """Name ``value`` as a layer."""
+        self.layers.append(LayerMark(name, op, value))
+
+    @property
+    def sources(self) -> list[int]:
+        """The values that are inputs of the network."""
+        return [
+            v for v, prim in enumerate(self.prims) if type(prim) is Input and prim.name is not None
+        ]
+
+    def verify(self) -> None:
+        """Check every primitive against its inputs, and the names. A fault is the frontend's."""
+        for v, (prim, inputs, shape) in enumerate(
+            zip(self.prims, self.inputs, self.shapes, strict=True)
+        ):
+            if any(not 0 <= i < v for i in inputs):
+                raise EyeshotError(f"graph: value {v} reads {inputs}, which are not made before it")
+            fault = verify(prim, [self.shapes[i] for i in inputs], shape)
+            if fault:
+                raise EyeshotError(f"graph: value {v}, {type(prim).__name__}, {fault}")
+        names = [mark.name for mark in self.layers]
+        if len(set(names)) != len(names):
+            raise EyeshotError("graph: two layers share a name")
+        missing = set(self.outputs) - set(names)
+        if missing:
+            raise EyeshotError(f"graph: outputs {sorted(missing)} are no layers")
+
+
+
+def shape_text(shape: Shape) -> str:
+    """``1x3x224x224``."""
+    return text([shape])

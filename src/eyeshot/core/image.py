@@ -1,0 +1,351 @@
+"""The image engine: the exact hull of every unit inside one input, borders included.
+
+Per value and input axis it carries arrays of hulls, ``[lo, hi)`` per element. An array has the tensor's
+rank; a dim of size 1 in it means that the hull does not vary along that dim, so that a feature map costs
+as much as one of its edges. Padding is dropped, and any rearrangement is NumPy's own.
+
+The local field and the global context (a reduction over a whole axis) are kept apart, as on the canvas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeshot.core.canvas import Source
+from eyeshot.core.graph import Graph
+from eyeshot.core.primitives import Concat, Input, Join, Mix, Rearrange, Shape, Stencil, Taps
+from eyeshot.errors import EyeshotError
+
+__all__ = ["MAX_ELEMENTS", "Hulls", "Image"]
+
+Array = NDArray[np.int64]
+
+#: Hulls are computed for at most this many elements at once.
+MAX_ELEMENTS = 1 << 27
+# Sentinels of an empty hull; coordinates are only gathered and compared, never added to.
+FAR = np.int64(1 << 62)
+
+
+class Span(NamedTuple):
+    """Hulls of one tensor's elements: two arrays of its rank, ``lo >= hi`` where nothing is read."""
+
+    lo: Array
+    hi: Array
+
+
+class Hulls(NamedTuple):
+    """What a tensor's elements read along one input axis; None for nothing at all."""
+
+    local: Span | None
+    whole: Span | None
+
+    def total(self) -> Span | None:
+        """Local field and global context together."""
+        return _unite([self.local, self.whole])
+
+
+BLANK = Hulls(None, None)
+State = tuple[Hulls, ...]
+
+
+class Image:
+    """Evaluates a graph's exact hulls relative to ``sources``."""
+
+    def __init__(self, graph: Graph, sources: list[Source]) -> None:
+        self.graph = graph
+        self.sources = sources
+        self.axes = [(k, axis) for k, source in enumerate(sources) for axis in source.axes]
+
+    def run(self, keep: Iterable[int]) -> dict[int, State]:
+        """The hulls of the values in ``keep``, computed from what they depend on alone."""
+        graph = self.graph
+        kept = set(keep)
+        origins = {source.value: k for k, source in enumerate(self.sources)}
+        needed: set[int] = set()
+        stack = list(kept)
+        while stack:
+            v = stack.pop()
+            if v not in needed:
+                needed.add(v)
+                if v not in origins:
+                    stack.extend(graph.inputs[v])
+        last: dict[int, int] = {}
+        order = sorted(needed)
+        for v in order:
+            for i in graph.inputs[v]:
+                last[i] = v
+        states: dict[int, State] = {}
+        for v in order:
+            if v in origins:
+                states[v] = self._origin(origins[v])
+                continue
+            inputs = graph.inputs[v]
+            states[v] = self._apply(v, [states[i] for i in inputs])
+            for i in inputs:
+                if last[i] == v and i not in kept:
+                    states.pop(i, None)
+        return {v: states[v] for v in kept}
+
+    def _origin(self, k: int) -> State:
+        source = self.sources[k]
+        out = []
+        for j, axis in self.axes:
+            if j != k:
+                out.append(BLANK)
+                continue
+            n = source.shape[axis]
+            _afford((n,))
+            shape = [1] * len(source.shape)
+            shape[axis] = n
+            lo = np.arange(n, dtype=np.int64).reshape(shape)
+            out.append(Hulls(Span(lo, lo + 1), None))
+        return tuple(out)
+
+    def _apply(self, v: int, states: list[State]) -> State:
+        graph = self.graph
+        prim = graph.prims[v]
+        shapes = [graph.shapes[i] for i in graph.inputs[v]]
+        fields = list(zip(*states, strict=True)) if states else [()] * len(self.axes)
+        match prim:
+            case Input():
+                return (BLANK,) * len(self.axes)
+            case Stencil(dim, taps, size):
+                reader = _Reader(taps, shapes[0][dim], size, dim)
+                return tuple(_map(field, reader) for (field,) in fields)
+            case Mix():
+                return tuple(_mix(field, prim, shapes[0]) for (field,) in fields)
+            case Rearrange():
+                return tuple(
+                    _map(field, lambda span: _rearrange(span, prim, shapes[0]))
+                    for (field,) in fields
+                )
+            case Join():
+                rank = len(graph.shapes[v])
+                return tuple(
+                    Hulls(
+                        _unite([_rank(hulls.local, rank) for hulls in field]),
+                        _unite([_rank(hulls.whole, rank) for hulls in field]),
+                    )
+                    for field in fields
+                )
+            case Concat(dim):
+                return tuple(
+                    Hulls(
+                        _concat([hulls.local for hulls in field], shapes, dim),
+                        _concat([hulls.whole for hulls in field], shapes, dim),
+                    )
+                    for field in fields
+                )
+
+
+def _afford(shape: Iterable[int]) -> None:
+    total = 1
+    for n in shape:
+        total *= n
+    if total > MAX_ELEMENTS:
+        raise EyeshotError(
+            f"the exact hulls of {total} units are more than {MAX_ELEMENTS}; ask for a smaller input"
+        )
+
+
+def _map(hulls: Hulls, act: Any) -> Hulls:
+    return Hulls(
+        None if hulls.local is None else act(hulls.local),
+        None if hulls.whole is None else act(hulls.whole),
+    )
+
+
+def _unite(spans: list[Span | None]) -> Span | None:
+    some = [span for span in spans if span is not None]
+    if not some:
+        return None
+    lo, hi = some[0]
+    for span in some[1:]:
+        _afford(np.broadcast_shapes(lo.shape, span.lo.shape))
+        lo, hi = np.minimum(lo, span.lo), np.maximum(hi, span.hi)
+    return Span(lo, hi)
+
+
+def _rank(span: Span | None, rank: int) -> Span | None:
+    if span is None or span.lo.ndim == rank:
+        return span
+    shape = (1,) * (rank - span.lo.ndim) + span.lo.shape
+    return Span(span.lo.reshape(shape), span.hi.reshape(shape))
+
+
+class _Reader:
+    """Gathers hulls through one stencil's taps; the positions are worked out once for all axes."""
+
+    def __init__(self, taps: Taps, n_in: int, n_out: int, dim: int) -> None:
+        _afford((n_out,))
+        self.taps, self.n_in, self.n_out, self.dim = taps, n_in, n_out, dim
+        turn, phase = np.divmod(np.arange(n_out, dtype=np.int64), taps.period)
+        self.first = np.asarray(taps.first, dtype=np.int64)[phase] + taps.advance * turn
+        self.count = np.asarray(taps.count, dtype=np.int64)[phase]
+        if taps.border == "drop":
+            # Only taps that fall inside are read: skip those before 0, cut those from n on.
+            skip = np.maximum(0, -(self.first // taps.step))
+            self.count = np.minimum(self.count, -((self.first - n_in) // taps.step)) - skip
+            self.first = self.first + skip * taps.step
+
+    def __call__(self, span: Span) -> Span:
+        reads = self.count > 0
+        if span.lo.shape[self.dim] == 1:
+            if reads.all():
+                return span
+            shape = [1] * span.lo.ndim
+            shape[self.dim] = self.n_out
+            mask = reads.reshape(shape)
+            return Span(np.where(mask, span.lo, FAR), np.where(mask, span.hi, -FAR))
+        if span.lo.shape[self.dim] != self.n_in:  # pragma: no cover - a fault of the engine
+            raise AssertionError("hulls and taps disagree")
+        _afford(n for k, n in enumerate((*span.lo.shape, self.n_out)) if k != self.dim)
+        lo = self._least(np.moveaxis(span.lo, self.dim, 0), reads, np.minimum, FAR)
+        hi = self._least(np.moveaxis(span.hi, self.dim, 0), reads, np.maximum, -FAR)
+        return Span(np.moveaxis(lo, 0, self.dim), np.moveaxis(hi, 0, self.dim))
+
+    def _least(self, array: Array, reads: NDArray[np.bool_], ufunc: np.ufunc, far: np.int64) -> Array:
+        out = np.full((self.n_out, *array.shape[1:]), far, dtype=np.int64)
+        longest = int(self.count.max(initial=0))
+        if self.taps.border != "drop":
+            for t in range(longest):
+                rows = np.flatnonzero(self.count > t)
+                out[rows] = ufunc(out[rows], array[self._fold(rows, t)])
+            return out
+        # A window of c taps is covered by two runs of 2^k taps, and those are built by doubling:
+        # log(c) passes however large the kernel.
+        step, width, table = self.taps.step, 1, array
+        while width <= longest:
+            rows = np.flatnonzero(reads & (self.count >= width) & (self.count < 2 * width))
+            if rows.size:
+                begin = self.first[rows]
+                other = begin + (self.count[rows] - width) * step
+                out[rows] = ufunc(table[begin], table[other])
+            if 2 * width <= longest:
+                reach = width * step
+                table = ufunc(table[: max(0, len(table) - reach)], table[reach:])
+            width *= 2
+        return out
+
+    def _fold(self, rows: NDArray[np.intp], t: int) -> Array:
+        """Where tap ``t`` lands once the border has folded it back inside."""
+        n, step = self.n_in, self.taps.step
+        first = self.first[rows]
+        if self.taps.border == "wrap":
+            return (first + step * t) % n
+        if self.taps.border == "reflect":
+            period = max(1, 2 * (n - 1))
+            at = np.abs((first + step * t) % period)
+            return np.where(at < n, at, period - at)
+        if self.taps.border == "linear":
+            first = np.clip(first, 0, n - 1)
+        return np.clip(first + step * t, 0, n - 1)
+
+
+def _mix(hulls: Hulls, prim: Mix, shape: Shape) -> Hulls:
+    local, whole = hulls
+    if whole is not None:
+        whole = _mixed(whole, prim, shape)
+    if local is not None:
+        varied = any(local.lo.shape[dim] > 1 for dim in prim.dims)
+        local = _mixed(local, prim, shape)
+        if varied and not prim.causal and _constant(local):
+            # No element is told apart any more: the axis has been read whole.
+            return Hulls(None, _unite([local, whole]))
+    return Hulls(local, whole)
+
+
+def _constant(span: Span) -> bool:
+    return bool((span.lo == span.lo.flat[0]).all() and (span.hi == span.hi.flat[0]).all())
+
+
+def _mixed(span: Span, prim: Mix, shape: Shape) -> Span:
+    lo, hi = span
+    if prim.causal or prim.groups > 1:
+        (dim,), (size,) = prim.dims, prim.sizes
+        if lo.shape[dim] == 1:
+            return span
+        if prim.causal:
+            return Span(np.minimum.accumulate(lo, axis=dim), np.maximum.accumulate(hi, axis=dim))
+        split = (*lo.shape[:dim], prim.groups, shape[dim] // prim.groups, *lo.shape[dim + 1 :])
+        lo = np.repeat(lo.reshape(split).min(axis=dim + 1), size // prim.groups, axis=dim)
+        hi = np.repeat(hi.reshape(split).max(axis=dim + 1), size // prim.groups, axis=dim)
+        return Span(lo, hi)
+    return Span(lo.min(axis=prim.dims, keepdims=True), hi.max(axis=prim.dims, keepdims=True))
+
+
+def _rearrange(span: Span, prim: Rearrange, shape: Shape) -> Span:
+    split, order, target, expand = prim
+    moved = tuple(split[k] for k in order)
+    out = []
+    for array in span:
+        array = _reshape(array, shape, split).transpose(order)
+        out.append(_reshape(array, expand or moved, target))
+    return Span(*out)
+
+
+def _reshape(array: Array, shape: Shape, target: Shape) -> Array:
+    """Row-major reshape of an array that stands for ``shape`` but may have size 1 where it is constant."""
+    if shape == target:
+        return array
+    out: list[int] = []
+    wide: list[int] = []
+    i = j = 0
+    while i < len(shape) or j < len(target):
+        # The next run of dims that hold the same elements before and after.
+        i0, j0 = i, j
+        left = right = 1
+        if i < len(shape):
+            left, i = shape[i], i + 1
+        if j < len(target):
+            right, j = target[j], j + 1
+        while left != right:
+            if left < right:
+                left, i = left * shape[i], i + 1
+            else:
+                right, j = right * target[j], j + 1
+        if all(n == 1 for n in array.shape[i0:i]):
+            wide += array.shape[i0:i]
+            out += [1] * (j - j0)
+        else:
+            wide += shape[i0:i]
+            out += target[j0:j]
+    _afford(wide)
+    return np.broadcast_to(array, wide).reshape(out)
+
+
+def _concat(spans: list[Span | None], shapes: list[Shape], dim: int) -> Span | None:
+    if all(span is None for span in spans):
+        return None
+    rank = len(shapes[0])
+    first = spans[0]
+    if first is not None and first.lo.shape[dim] == 1:
+        # Alike and constant along the dim: still constant.
+        if all(
+            span is not None
+            and span.lo.shape == first.lo.shape
+            and np.array_equal(span.lo, first.lo)
+            and np.array_equal(span.hi, first.hi)
+            for span in spans
+        ):
+            return first
+    wide = [1] * rank
+    for span in spans:
+        if span is not None:
+            wide = [max(a, b) for a, b in zip(wide, span.lo.shape, strict=True)]
+    los, his = [], []
+    wide[dim] = sum(shape[dim] for shape in shapes)
+    _afford(wide)
+    for span, shape in zip(spans, shapes, strict=True):
+        wide[dim] = shape[dim]
+        if span is None:
+            los.append(np.full(wide, FAR, dtype=np.int64))
+            his.append(np.full(wide, -FAR, dtype=np.int64))
+        else:
+            los.append(np.broadcast_to(span.lo, wide))
+            his.append(np.broadcast_to(span.hi, wide))
+    return Span(np.concatenate(los, axis=dim), np.concatenate(his, axis=dim))

@@ -1,0 +1,1 @@
+"""Frontends translate sources to graphs, and nothing else."""

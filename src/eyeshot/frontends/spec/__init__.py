@@ -1,0 +1,6 @@
+"""Architecture specs: dicts and YAML, JSON or TOML files (docs/specs.md is the language)."""
+
+from eyeshot.frontends.spec.build import build
+from eyeshot.frontends.spec.load import SUFFIXES, load
+
+__all__ = ["SUFFIXES", "build", "load"]
