@@ -52,9 +52,10 @@ def analyze(
     mark = next((mark for mark in marks if mark.name == of), None)
     whole = Report(graph, sources, marks if mark is None else [mark], title)
     layer = whole[of]
-    if not layer.unit_dims:
+    axes = layer.unit_dims or tuple(range(2, len(layer.shape)))
+    if not axes:
         raise EyeshotError(f"of: {of} has no dim along which its units differ")
-    inner = Source(layer._value, of, layer.shape, layer.unit_dims)
+    inner = Source(layer._value, of, layer.shape, axes)
     reached = {layer._value}
     for v, inputs in enumerate(graph.inputs):
         if not reached.isdisjoint(inputs):

@@ -13,9 +13,7 @@ __all__ = ["ReceptiveFieldCalculator"]
 class ReceptiveFieldCalculator:
     """Prints n, r, j and start of every layer, in the article's format."""
 
-    def calculate(
-        self, architecture: Mapping[str, Sequence[int]], input_image_size: int
-    ) -> Report:
+    def calculate(self, architecture: Mapping[str, Sequence[int]], input_image_size: int) -> Report:
         """Print one block a layer of ``{name: [kernel, stride, padding]}`` and return the report.
 
         n is the output size, r the receptive field, j the jump and start the first unit's centre, all

@@ -106,9 +106,7 @@ class Layer:
     """
 
     def __init__(self, report: Report, mark: LayerMark) -> None:
-        self.__dict__.update(
-            _report=report, _value=mark.value, name=mark.name, op=mark.op
-        )
+        self.__dict__.update(_report=report, _value=mark.value, name=mark.name, op=mark.op)
 
     name: str
     op: str
@@ -221,8 +219,7 @@ class Layer:
         for span in self._report._hulls(self._value):
             lo, hi = self._united(span)
             place = tuple(
-                0 if lo.shape[dim] == 1 else i
-                for dim, i in zip(self.unit_dims, at, strict=True)
+                0 if lo.shape[dim] == 1 else i for dim, i in zip(self.unit_dims, at, strict=True)
             )
             full = [0] * lo.ndim
             for dim, i in zip(self.unit_dims, place, strict=True):
@@ -307,9 +304,7 @@ class _Form:
         if self.raw.terms is None:
             return None
         keep = {f for dim in dims for f, _ in self.state.dims[dim]}
-        others = [
-            (f, n) for group in self.state.dims for f, n in group if f not in keep
-        ]
+        others = [(f, n) for group in self.state.dims for f, n in group if f not in keep]
         out: tuple[Term, ...] = ()
         try:
             for term in self.raw.terms:
@@ -325,24 +320,20 @@ class _Form:
     @cached_property
     def canvas(self) -> Canvas | None:
         """The closed form along ``dim``; None where there is none, or no local field."""
-        dims = () if self.dim is None else (self.dim,)
-        terms = self._within(dims, False)
+        if self.dim is None:
+            return None
+        terms = self._within((self.dim,), False)
+        if terms and len(self.state.dims[self.dim]) > 1:
+            terms = self._merged(terms)
         if not terms:
             return None
-        if self.dim is not None and len(self.state.dims[self.dim]) > 1:
-            merged = self._merged(terms)
-            if merged is None:
-                return None
-            terms = merged
         if len(terms) != 1 or terms[0].support:
             return None
         term = terms[0]
         if len(term.deps) > 1:
             return None
         period, advance = (term.deps[0][1], term.deps[0][2]) if term.deps else (1, 0)
-        hulls = [
-            (lo, hi) if lo < hi else (0, 0) for lo, hi in zip(term.lo, term.hi, strict=True)
-        ]
+        hulls = [(lo, hi) if lo < hi else (0, 0) for lo, hi in zip(term.lo, term.hi, strict=True)]
         return Canvas(period, advance, tuple(h[0] for h in hulls), tuple(h[1] for h in hulls))
 
     def _merged(self, terms: tuple[Term, ...]) -> tuple[Term, ...] | None:
@@ -366,11 +357,11 @@ class _Form:
 
     def at(self, where: dict[int, int]) -> tuple[Number, Number] | None:
         """The canvas hull of the unit at these indices; None where there is no closed form."""
-        if self.canvas is None:
+        if self.canvas is None or self.dim is None:
             return None
         terms = self._units
         if terms is None:
-            return self.canvas.at(where[self.dim] if self.dim is not None else 0)
+            return self.canvas.at(where[self.dim])
         index: dict[int, int] = {}
         for dim, i in where.items():
             for factor, size in reversed(self.state.dims[dim]):
@@ -387,6 +378,7 @@ class _Form:
         source, axis = report._axes[self.k]
         n = 1 if self.dim is None else self.layer.shape[self.dim]
         canvas = self.canvas
+        exact = True
         size: Number
         start: int | Fraction | None = None
         padding: Number | None = None
@@ -395,10 +387,9 @@ class _Form:
             phases = range(min(canvas.period, n))
             size = max(canvas.end[p] - canvas.begin[p] for p in phases)
             first: tuple[Number, Number] = (canvas.begin[0], canvas.end[0])
-            if self.dim is not None:
-                jump = _whole(Fraction(canvas.advance, canvas.period))
+            jump = _whole(Fraction(canvas.advance, canvas.period))
         else:
-            size, first = self._extent(source.shape[axis])
+            size, first, exact = self._extent(source.shape[axis])
         if first[0] < first[1]:
             padding = -first[0]
             if math.isfinite(first[0]) and math.isfinite(first[1]):
@@ -413,32 +404,36 @@ class _Form:
             start,
             padding,
             self.is_global,
-            "bound" if self.raw.bound else "exact",
+            "bound" if self.raw.bound or not exact else "exact",
             canvas,
         )
 
-    def _extent(self, length: int) -> tuple[Number, tuple[Number, Number]]:
-        """Size and first hull where there is no canvas: of global context alone, or from the image engine."""
+    def _extent(self, length: int) -> tuple[Number, tuple[Number, Number], bool]:
+        """Size and first hull where there is no canvas, clipped to the input, and whether they are exact."""
         terms = self.raw.terms
         if terms == ():
-            return 0, (0, 0)
-        if terms is not None and all(term.whole for term in terms):
-            context = self._within((), True)
-            if context is not None:
-                hull = (
-                    max(0, min(term.lo[0] for term in context)),
-                    min(length, max(term.hi[0] for term in context)),
-                )
-                return hull[1] - hull[0], hull
+            return 0, (0, 0), True
+        if self.dim is None and self.raw.spans and terms is not None:
+            return length, (0, length), True
+        report = self.layer._report
+        try:
+            hulls = report._spans(self.layer._value)[self.k]
+        except EyeshotError:
+            # Too many units to look at one by one; what the canvas says is then an upper bound.
+            context = [*(self._within((), True) or ()), *(self._within((), False) or ())]
+            if terms is None or not context:
+                return length, (0, length), False
+            low = max(0, min(term.lo[0] for term in context))
+            high = min(length, max(term.hi[0] for term in context))
+            return max(0, high - low), (low, high), False
         import numpy as np
 
-        hulls = self.layer._report._spans(self.layer._value)[self.k]
         lo, hi = self.layer._united(hulls.local if hulls.local is not None else hulls.whole)
         reads = lo < hi
         if not reads.any():
-            return 0, (0, 0)
+            return 0, (0, 0), True
         first = (int(lo.flat[0]), int(hi.flat[0])) if reads.flat[0] else (0, 0)
-        return int(np.where(reads, hi - lo, 0).max()), first
+        return int(np.where(reads, hi - lo, 0).max()), first, True
 
 
 class Report:
@@ -602,9 +597,7 @@ class Report:
         return to_text(self)
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{s.name} {'x'.join(map(str, s.shape))}" for s in self._sources
-        )
+        shown = ", ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in self._sources)
         return f"<eyeshot.Report of {len(self)} layers, input {shown}, {self.status}>"
 
     def _repr_html_(self) -> str:

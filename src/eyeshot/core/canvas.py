@@ -60,6 +60,7 @@ class Field(NamedTuple):
     tags: tuple[tuple[int, float], ...] = ()
     bound: bool = False
     folds: bool = False
+    spans: bool = False
 
     @property
     def reads(self) -> bool:
@@ -141,7 +142,7 @@ class Canvas:
             if j == k:
                 factor = dims[axis][0][0]
                 term = Term(((factor, 1, 1),), (0,), (1,))
-                fields.append(Field((term,), ((factor, 1.0),)))
+                fields.append(Field((term,), ((factor, 1.0),), spans=True))
             else:
                 fields.append(NOTHING)
         return State(dims, tuple(fields))
@@ -189,6 +190,7 @@ class Canvas:
         new = []
         rate = taps.advance / taps.period if taps.advance else 1.0
         folding: bool | None = None
+        ends: bool | None = None
         for field in fields:
             if field.terms is None or field.terms:
                 tags = field.tags
@@ -213,7 +215,12 @@ class Canvas:
                             terms = done
                     except NoClosedForm:
                         terms = None
-                field = Field(terms, tags, field.bound, folds)
+                spans = field.spans
+                if spans and field.uses(factor):
+                    if ends is None:
+                        ends = taps.reads(0, 0) and taps.reads(size - 1, n_in - 1)
+                    spans = ends
+                field = Field(terms, tags, field.bound, folds, spans)
             new.append(field)
         if size != n_in:
             dims = (*dims[:dim], ((factor, size),), *dims[dim + 1 :])
@@ -469,7 +476,7 @@ def _unite(a: Field, b: Field) -> Field:
             terms = algebra.unite(a.terms, b.terms)
         except NoClosedForm:
             terms = None
-    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds)
+    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, a.spans or b.spans)
 
 
 def _mix_field(field: Field, mixed: list[Factor], sizes: dict[int, int]) -> Field:
@@ -557,4 +564,6 @@ def _concat_fields(pieces: list[Field], factor: int, total: int) -> Field:
         tuple(weights.items()),
         any(piece.bound for piece in pieces),
         any(piece.folds for piece in pieces),
+        # Along a dim that follows the axis a piece's last position is not the whole's.
+        factor not in weights and any(piece.spans for piece in pieces),
     )

@@ -106,12 +106,8 @@ def adaptive(n: int, size: int) -> Taps:
 
 
 @lru_cache(maxsize=4096)
-def sampled(
-    n: int, mode: str, scale: Fraction, offset: Fraction, copied: bool
-) -> Taps:
+def sampled(mode: str, scale: Fraction, offset: Fraction) -> Taps:
     """Interpolation at the source coordinate ``scale·i + offset``."""
-    if copied:
-        return window(1, 1, 1, 0)
     period = _small(scale.denominator)
     at = [math.floor(scale * i + offset) for i in range(period)]
     advance = scale.numerator
@@ -131,7 +127,9 @@ def _small(period: int) -> int:
 # --- sizes
 
 
-def conv_size(n: int, kernel: int, stride: int, dilation: int, pad: Pair, ceil: bool = False) -> int:
+def conv_size(
+    n: int, kernel: int, stride: int, dilation: int, pad: Pair, ceil: bool = False
+) -> int:
     """Output size of a window: floor((n + padding - dilation·(kernel-1) - 1) / stride) + 1."""
     span = dilation * (kernel - 1) + 1
     room = n + pad[0] + pad[1] - span
@@ -276,7 +274,6 @@ def interpolate(
         n = graph.shapes[x][first + k]
         given = scales[k]
         scale = Fraction(n, _fits(size, "size")) if given is None else given
-        copied = scale == 1 and size == n
         offset = Fraction(0)
         if align_corners and mode in ("linear", "cubic"):
             scale = Fraction(n - 1, size - 1) if size > 1 else Fraction(0)
@@ -284,16 +281,19 @@ def interpolate(
             offset = half * scale - half
         elif mode == "nearest-exact":
             offset = half * scale
-        if copied:
+        # PyTorch copies an axis that linear interpolation leaves as long as it was; cubic still reads four.
+        if size == n and (mode == "linear" or (scale == 1 and mode != "cubic")):
             continue
-        x = graph.add(Stencil(first + k, sampled(n, mode, scale, offset, copied), size), x)
+        x = graph.add(Stencil(first + k, sampled(mode, scale, offset), size), x)
     return x
 
 
 # --- one element of one dim
 
 
-def pad(graph: Graph, x: int, padding: Sequence[Pair], border: Border = "drop", first: int = 2) -> int:
+def pad(
+    graph: Graph, x: int, padding: Sequence[Pair], border: Border = "drop", first: int = 2
+) -> int:
     """Padding per axis, negative to crop; ``border`` says what the padding repeats."""
     for k, (begin, end) in enumerate(padding):
         if not (begin or end):
@@ -450,7 +450,9 @@ def join(graph: Graph, *inputs: int) -> int:
 def concat(graph: Graph, inputs: Sequence[int], dim: int) -> int:
     """Inputs one after another along ``dim``."""
     if len({len(graph.shapes[v]) for v in inputs}) > 1:
-        raise FieldError("inputs", f"shapes {text([graph.shapes[v] for v in inputs])} differ in rank")
+        raise FieldError(
+            "inputs", f"shapes {text([graph.shapes[v] for v in inputs])} differ in rank"
+        )
     return graph.add(Concat(dim), *inputs)
 
 

@@ -79,7 +79,6 @@ class Graph:
             raise EyeshotError(f"graph: outputs {sorted(missing)} are no layers")
 
 
-
 def shape_text(shape: Shape) -> str:
     """``1x3x224x224``."""
     return text([shape])

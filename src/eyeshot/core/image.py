@@ -208,7 +208,9 @@ class _Reader:
         hi = self._least(np.moveaxis(span.hi, self.dim, 0), reads, np.maximum, -FAR)
         return Span(np.moveaxis(lo, 0, self.dim), np.moveaxis(hi, 0, self.dim))
 
-    def _least(self, array: Array, reads: NDArray[np.bool_], ufunc: np.ufunc, far: np.int64) -> Array:
+    def _least(
+        self, array: Array, reads: NDArray[np.bool_], ufunc: np.ufunc, far: np.int64
+    ) -> Array:
         out = np.full((self.n_out, *array.shape[1:]), far, dtype=np.int64)
         longest = int(self.count.max(initial=0))
         if self.taps.border != "drop":

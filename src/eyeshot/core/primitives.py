@@ -63,6 +63,12 @@ class Taps(NamedTuple):
         turn, phase = divmod(i, self.period)
         return self.first[phase] + self.advance * turn, self.count[phase]
 
+    def reads(self, i: int, position: int) -> bool:
+        """Whether output ``i`` reads ``position``, which is inside; folded reads are left out."""
+        first, count = self.window(i)
+        steps, rest = divmod(position - first, self.step)
+        return rest == 0 and 0 <= steps < count
+
     def reach(self, size: int) -> tuple[int, int] | None:
         """Smallest and largest position that outputs ``0 … size-1`` read; None if they read none."""
         low: int | None = None
@@ -165,7 +171,8 @@ class Concat(NamedTuple):
         for shape in shapes[1:]:
             if shape[:dim] != first[:dim] or shape[dim + 1 :] != first[dim + 1 :]:
                 raise FieldError(
-                    "inputs", f"shapes {text(shapes)} differ in more than dim {dim}, along which they join"
+                    "inputs",
+                    f"shapes {text(shapes)} differ in more than dim {dim}, along which they join",
                 )
         return (*first[:dim], sum(shape[dim] for shape in shapes), *first[dim + 1 :])
 
@@ -202,7 +209,9 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
             if (groups > 1 or causal) and len(dims) != 1:
                 return "groups and causal mixing take one dim"
             if groups > 1 and (shapes[0][dims[0]] % groups or sizes[0] % groups):
-                return f"sizes {shapes[0][dims[0]]} and {sizes[0]} do not divide into {groups} groups"
+                return (
+                    f"sizes {shapes[0][dims[0]]} and {sizes[0]} do not divide into {groups} groups"
+                )
             if causal and sizes[0] != shapes[0][dims[0]]:
                 return "causal mixing keeps the size"
         case Rearrange(split, order, shape, expand):

@@ -251,7 +251,9 @@ def stencil(term: Term, factor: int, taps: Taps, n_in: int, n_out: int) -> list[
             lo, hi = term.lo[0] + low, term.hi[0] + high
             advance *= taps.advance
             if not -MAX_COORDINATE < advance < MAX_COORDINATE:
-                raise EyeshotError(f"the jump passes {MAX_COORDINATE}, more than can be counted exactly")
+                raise EyeshotError(
+                    f"the jump passes {MAX_COORDINATE}, more than can be counted exactly"
+                )
             deps = ((factor, 1, advance),) if advance else ()
             return [Term(deps, (lo,), (hi,), (), term.whole)]
     k, period, advance, _ = _locate(term, factor)
@@ -292,9 +294,7 @@ def _spread(term: Term, factor: int, runs: list[tuple[int, int]] | None) -> list
     return [with_support(term, factor, run) for run in runs]
 
 
-def _hits(
-    taps: Taps, run: tuple[int, int], n_in: int, n_out: int
-) -> list[tuple[int, int]] | None:
+def _hits(taps: Taps, run: tuple[int, int], n_in: int, n_out: int) -> list[tuple[int, int]] | None:
     """The output intervals whose windows meet ``run``; None for all outputs.
 
     Outputs that read nothing at all count as meeting it: the table already says that they are empty.
@@ -434,9 +434,7 @@ def split(term: Term, factor: int, major: int, minor: int, n1: int, n2: int) -> 
     return done
 
 
-def _tabulate(
-    term: Term, deps: Deps, where: Callable[[dict[int, int]], dict[int, int]]
-) -> Term:
+def _tabulate(term: Term, deps: Deps, where: Callable[[dict[int, int]], dict[int, int]]) -> Term:
     """``term`` as a table over other factors; ``where`` gives its own factors' indices from theirs."""
     if math.prod(d[1] for d in deps) > MAX_TABLE:
         raise NoClosedForm

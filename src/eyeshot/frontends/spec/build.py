@@ -32,7 +32,9 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
     if not isinstance(spec, Mapping):
         raise SpecError(f"{where}: expected a mapping of layers, got {_kind(spec)}")
     if "layers" in spec and not isinstance(spec["layers"], Mapping | list | tuple):
-        raise SpecError(f"{where}: layers: expected a mapping or a list, got {_kind(spec['layers'])}")
+        raise SpecError(
+            f"{where}: layers: expected a mapping or a list, got {_kind(spec['layers'])}"
+        )
     full = "layers" in spec and not _is_window(spec["layers"])
     builder = _Builder(where)
     if full:
@@ -54,7 +56,9 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
     if not layers:
         raise SpecError(f"{where}: there are no layers")
     if len(layers) > MAX_LAYERS:
-        raise SpecError(f"{where}: {len(layers)} layers are more than {MAX_LAYERS}, the most for a spec")
+        raise SpecError(
+            f"{where}: {len(layers)} layers are more than {MAX_LAYERS}, the most for a spec"
+        )
     defaults = builder.defaults(spec) if full else {}
     builder.inputs(defaults, sizes, declared)
     builder.layers(layers)
@@ -65,8 +69,10 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
 
 def _is_window(value: Any) -> bool:
     """Whether a layer called "layers" is meant: a short-form stack may name it so."""
-    return isinstance(value, list | tuple) and len(value) == 3 and all(
-        isinstance(n, int) for n in value
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(isinstance(n, int) for n in value)
     )
 
 
@@ -147,9 +153,7 @@ class _Builder:
                 self.fail("inputs", f"an input's name must be a text, got {_show(name)}")
         return dict(given)
 
-    def inputs(
-        self, defaults: dict[str, Any], sizes: InputSizes | None, axes: int | None
-    ) -> None:
+    def inputs(self, defaults: dict[str, Any], sizes: InputSizes | None, axes: int | None) -> None:
         defaults = defaults or {"input": None}
         given: dict[str, Any] = {}
         if isinstance(sizes, Mapping):
@@ -205,7 +209,9 @@ class _Builder:
             raise SpecError(f"{place}: expected a shape like 3x224x224, got {_kind(value)}")
         for n in numbers:
             if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_SIZE:
-                raise SpecError(f"{place}: a size must be a whole number from 1 to 2^40, got {_show(n)}")
+                raise SpecError(
+                    f"{place}: a size must be a whole number from 1 to 2^40, got {_show(n)}"
+                )
         count = len(numbers)
         if not 1 <= count <= MAX_DIMS:
             raise SpecError(f"{place}: a shape of {count} numbers")
@@ -221,7 +227,9 @@ class _Builder:
         if missing is None:
             # A text or a spec's own shape begins with the channels, a tuple is a whole tensor's; the short
             # form knows no channels, so two numbers are two axes there.
-            missing = 2 if count == 1 or (count == 2 and (batched or self.short)) else int(not batched)
+            missing = (
+                2 if count == 1 or (count == 2 and (batched or self.short)) else int(not batched)
+            )
         return (1,) * missing + tuple(numbers)
 
     # --- the layers
@@ -260,7 +268,9 @@ class _Builder:
             try:
                 value = struct.build(graph, inputs)
             except FieldError as error:
-                place = f"{self.prefix}{name}.{error.field}" if error.field else f"{self.prefix}{name}"
+                place = (
+                    f"{self.prefix}{name}.{error.field}" if error.field else f"{self.prefix}{name}"
+                )
                 self.fail(place, error.why)
             if type(struct) is Opaque:
                 op = struct.function
@@ -336,7 +346,9 @@ class _Builder:
             )
         op = layer.get("op")
         if op is None:
-            self.fail(f"{place}.op", f"is missing{_near('op', [k for k in layer if isinstance(k, str)])}")
+            self.fail(
+                f"{place}.op", f"is missing{_near('op', [k for k in layer if isinstance(k, str)])}"
+            )
         struct = OPERATORS.get(op) if isinstance(op, str) else None
         if struct is None:
             self.fail(f"{place}.op", f"unknown operator {_show(op)}{_near(op, OPERATORS)}")
@@ -389,8 +401,16 @@ class _Builder:
 def _plain(problem: str) -> str:
     """msgspec's words for people who don't write Python."""
     problem = problem.replace("`int`", "a whole number").replace("`float`", "a number")
-    problem = problem.replace("`str`", "a text").replace("`array`", "a list").replace("`bool`", "true or false")
-    problem = re.sub(r"`(int|float|str|array|bool|null)( \| (?:int|float|str|array|bool|null))+`", _union, problem)
+    problem = (
+        problem.replace("`str`", "a text")
+        .replace("`array`", "a list")
+        .replace("`bool`", "true or false")
+    )
+    problem = re.sub(
+        r"`(int|float|str|array|bool|null)( \| (?:int|float|str|array|bool|null))+`",
+        _union,
+        problem,
+    )
     problem = re.sub(r", got .*$", "", problem)
     return problem[:1].lower() + problem[1:]
 

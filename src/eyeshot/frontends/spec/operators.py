@@ -125,7 +125,9 @@ def padding_pairs(
     if value in ("same", "same_lower"):
         lower = value == "same_lower"
         return [families.same_padding(n, k, s, d, lower) for n, k, s, d in each]
-    raise FieldError("padding", f"expected a number, a list or one of {', '.join(WORDS)}; got {value!r}")
+    raise FieldError(
+        "padding", f"expected a number, a list or one of {', '.join(WORDS)}; got {value!r}"
+    )
 
 
 def dim_of(graph: Graph, x: int, dim: int, field: str = "dim") -> int:
@@ -668,7 +670,11 @@ class Recurrent(Operator, frozen=True):
         sizes = [shape[d] for d in features]
         sizes[0] = (self.channels or sizes[0]) * (2 if self.bidirectional else 1)
         x = families.mix(graph, x, features, sizes)
-        return families.norm(graph, x, (dim,)) if self.bidirectional else families.causal_mix(graph, x, dim)
+        return (
+            families.norm(graph, x, (dim,))
+            if self.bidirectional
+            else families.causal_mix(graph, x, dim)
+        )
 
 
 @operator("cumsum", "cumprod", "cummax", "cummin")

@@ -1,0 +1,133 @@
+"""The table's cells: one row per layer, the same words in every view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import NamedTuple
+
+from eyeshot.analysis.report import Field, Layer, Report
+
+__all__ = ["HEADINGS", "Row", "header", "notes", "rows", "select"]
+
+HEADINGS = ("layer", "op", "n", "size", "jump", "start", "padding")
+DASH = "–"
+
+
+class Row(NamedTuple):
+    """One layer's cells, as text."""
+
+    layer: str
+    op: str
+    n: str
+    size: str
+    jump: str
+    start: str
+    padding: str
+
+    bound: bool = False
+    is_global: bool = False
+
+
+def number(value: float | Fraction | None) -> str:
+    """A number as people write it: 4, 0.5, 1/3; – where there is none, ∞ where it has no end."""
+    if value is None:
+        return DASH
+    if isinstance(value, Fraction):
+        # Halves and the like have a short decimal; others are clearer as fractions.
+        if 1000 % value.denominator == 0:
+            return f"{float(value):.3f}".rstrip("0")
+        return str(value)
+    if math.isinf(value):
+        return "∞"
+    return str(value)
+
+
+def cell(fields: Sequence[Field], value: Callable[[Field], str]) -> str:
+    """Per-axis values, ``7×5`` only where they differ; inputs are separated by a comma."""
+    groups: dict[str, list[str]] = {}
+    for field in fields:
+        groups.setdefault(field.input, []).append(value(field))
+    texts = []
+    for values in groups.values():
+        texts.append(values[0] if len(set(values)) == 1 else "×".join(values))
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
+
+
+def size_text(field: Field) -> str:
+    """The local size; ``+ global`` where the unit also reads the whole axis."""
+    if not field.is_global:
+        return number(field.size)
+    return (
+        "global" if field.jump is None and field.dim is None else f"{number(field.size)} + global"
+    )
+
+
+def row(layer: Layer) -> Row:
+    """The cells of one layer."""
+    fields = layer.fields
+    bound = layer.status == "bound"
+    size = cell(fields, size_text)
+    return Row(
+        layer.name,
+        layer.op,
+        cell(fields, lambda f: DASH if f.dim is None else str(f.n)) if fields else DASH,
+        f"≤ {size}" if bound else size,
+        cell(fields, lambda f: number(f.jump)),
+        cell(fields, lambda f: number(f.start)),
+        cell(fields, lambda f: number(f.padding)),
+        bound,
+        any(field.is_global for field in fields),
+    )
+
+
+def select(report: Report, pattern: str | None = None, depth: int | None = None) -> Iterable[Layer]:
+    """The layers whose names match ``pattern`` (a glob), folded to ``depth`` dotted parts.
+
+    Folding keeps the last layer run of each group, which is what comes out of it.
+    """
+    layers: Iterable[Layer] = report
+    if pattern is not None:
+        layers = [layer for layer in report if fnmatchcase(layer.name, pattern)]
+    if depth is None:
+        return layers
+    folded: dict[str, Layer] = {}
+    for layer in layers:
+        key = ".".join(layer.name.split(".")[:depth])
+        folded.pop(key, None)
+        folded[key] = layer
+    return list(folded.values())
+
+
+def rows(layers: Iterable[Layer], depth: int | None = None) -> list[Row]:
+    """Rows of these layers; with ``depth`` named by that many dotted parts."""
+    out = []
+    for layer in layers:
+        one = row(layer)
+        if depth is not None:
+            parts = layer.name.split(".")
+            name = ".".join(parts[:depth])
+            one = one._replace(layer=name, op=one.op if len(parts) <= depth else DASH)
+        out.append(one)
+    return out
+
+
+def header(report: Report) -> str:
+    """``AlexNet · input 1x3x227x227 · exact``."""
+    inputs = ", ".join(f"{s['name']} {'x'.join(map(str, s['shape']))}" for s in report.inputs)
+    parts = [report.title, inputs, report.status]
+    return " · ".join(part for part in parts if part)
+
+
+def notes(report: Report, shown: Iterable[Row]) -> list[str]:
+    """What the marks in the shown rows mean, and the diagnostics."""
+    shown = list(shown)
+    out = []
+    if any(row.is_global for row in shown):
+        out.append("global: the units also read the whole input axis (pooling, attention, norms)")
+    if any(row.bound for row in shown):
+        out.append("≤: an upper bound")
+    out += [f"{d.layer}: {d.message} [{d.code}]" for d in report.diagnostics]
+    return out
