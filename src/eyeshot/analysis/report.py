@@ -9,10 +9,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from eyeshot.core import canvas as engine
 from eyeshot.core import terms as algebra
@@ -35,8 +33,7 @@ Box = tuple[tuple[Number, Number], ...]
 KEEP_ELEMENTS = 1 << 25
 
 
-@dataclass(frozen=True, slots=True)
-class Canvas:
+class Canvas(NamedTuple):
     """The closed form of a field along one dim: ``begin(i) = advance * (i // period) + begin[i % period]``.
 
     Empty phases have begin == end; an unbounded end is ±inf.
@@ -53,8 +50,7 @@ class Canvas:
         return self.begin[phase] + self.advance * turn, self.end[phase] + self.advance * turn
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """What a layer's units read along one input axis. Positions are input elements; None: not defined.
 
     ``dim`` is the tensor dim along which units follow the axis and ``n`` its size. ``size`` is the largest
@@ -131,14 +127,19 @@ class Layer:
     def _state(self) -> engine.State:
         return self._report._states[self._value]
 
-    @cached_property
+    @property
     def _forms(self) -> tuple[_Form, ...]:
-        return tuple(_Form(self, k) for k in range(len(self._state.fields)))
+        forms: tuple[_Form, ...] | None = self.__dict__.get("_made")
+        if forms is None:
+            state = self._state
+            forms = tuple([_Form(self, state, k) for k in range(len(state.fields))])
+            self.__dict__["_made"] = forms
+        return forms
 
-    @cached_property
+    @property
     def fields(self) -> tuple[Field, ...]:
         """One :class:`Field` per (input, axis)."""
-        return tuple(form.field() for form in self._forms)
+        return tuple([form.field() for form in self._forms])
 
     @property
     def size(self) -> tuple[Number, ...]:
@@ -170,7 +171,7 @@ class Layer:
         """Whether the units read the whole of an input axis, beside their local field."""
         return any(field.is_global for field in self.fields)
 
-    @cached_property
+    @property
     def unit_dims(self) -> tuple[int, ...]:
         """The tensor's dims that tell units apart, in order; units are indexed by them."""
         return tuple(sorted({form.dim for form in self._forms if form.dim is not None}))
@@ -204,6 +205,8 @@ class Layer:
             if hull is None or form.raw.folds:
                 if exact is None:
                     exact = self._exact(at)
+                low: Number
+                high: Number
                 low, high = exact[k]
                 if hull is not None and hull[0] < hull[1]:
                     if low < high:
@@ -275,25 +278,38 @@ class Layer:
 
 
 class _Form:
-    """One field of a layer, brought to the dims that tell its units apart."""
+    """One field of a layer, brought to the dims that tell its units apart; worked out when asked for."""
 
-    def __init__(self, layer: Layer, k: int) -> None:
+    __slots__ = ("_canvas", "_field", "_units", "dim", "k", "layer", "raw", "state")
+
+    def __init__(self, layer: Layer, state: engine.State, k: int) -> None:
         self.layer = layer
         self.k = k
-        self.state = layer._state
-        self.raw = self.state.fields[k]
+        self.state = state
+        self.raw = state.fields[k]
         self.dim = self._dim()
+        self._field: Field | None = None
+        self._canvas: Canvas | Literal["unknown"] | None = "unknown"
+        self._units: tuple[Term, ...] | Literal["unknown"] | None = "unknown"
 
     def _dim(self) -> int | None:
-        """The dim along which units move farthest."""
-        homes = {f: dim for dim, group in enumerate(self.state.dims) for f, _ in group}
-        best: tuple[float, int] | None = None
-        for factor, weight in self.raw.tags:
-            if factor in homes and (best is None or weight > best[0]):
-                best = (weight, homes[factor])
-        return None if best is None else best[1]
+        """The dim along which units move farthest, or else one along which only some of them read."""
+        tags, terms = self.raw.tags, self.raw.terms
+        best = -1.0
+        found = None
+        for dim, group in enumerate(self.state.dims):
+            for factor, size in group:
+                for tagged, weight in tags:
+                    if tagged != factor or weight <= best:
+                        continue
+                    if not weight and (
+                        size == 1 if terms is None else not any(t.uses(factor) for t in terms)
+                    ):
+                        continue
+                    best, found = weight, dim
+        return found
 
-    @cached_property
+    @property
     def is_global(self) -> bool:
         if self.raw.terms is None:
             return self.layer._report._spans(self.layer._value)[self.k].whole is not None
@@ -303,38 +319,45 @@ class _Form:
         """The local (or the global) terms as functions of the factors of ``dims`` alone."""
         if self.raw.terms is None:
             return None
-        keep = {f for dim in dims for f, _ in self.state.dims[dim]}
-        others = [(f, n) for group in self.state.dims for f, n in group if f not in keep]
+        keep = [factor for dim in dims for factor, _ in self.state.dims[dim]]
         out: tuple[Term, ...] = ()
         try:
             for term in self.raw.terms:
                 if term.whole == whole:
-                    for factor, size in others:
-                        if term.uses(factor):
-                            term = algebra.mix(term, factor, size)
+                    foreign = [f for f, _, _ in (*term.deps, *term.support) if f not in keep]
+                    if foreign:
+                        sizes = dict(factor for group in self.state.dims for factor in group)
+                        for factor in foreign:
+                            term = algebra.mix(term, factor, sizes[factor])
                     out = algebra.unite(out, (term,))
         except NoClosedForm:
             return None
         return out
 
-    @cached_property
+    @property
     def canvas(self) -> Canvas | None:
         """The closed form along ``dim``; None where there is none, or no local field."""
+        if self._canvas == "unknown":
+            self._canvas = self._closed()
+        return self._canvas
+
+    def _closed(self) -> Canvas | None:
         if self.dim is None:
             return None
         terms = self._within((self.dim,), False)
         if terms and len(self.state.dims[self.dim]) > 1:
             terms = self._merged(terms)
-        if not terms:
+        if not terms or len(terms) != 1:
             return None
-        if len(terms) != 1 or terms[0].support:
+        ((deps, lo, hi, support, _),) = terms
+        if support or len(deps) > 1:
             return None
-        term = terms[0]
-        if len(term.deps) > 1:
-            return None
-        period, advance = (term.deps[0][1], term.deps[0][2]) if term.deps else (1, 0)
-        hulls = [(lo, hi) if lo < hi else (0, 0) for lo, hi in zip(term.lo, term.hi, strict=True)]
-        return Canvas(period, advance, tuple(h[0] for h in hulls), tuple(h[1] for h in hulls))
+        period, advance = (deps[0][1], deps[0][2]) if deps else (1, 0)
+        if any(low >= high for low, high in zip(lo, hi, strict=True)):
+            pairs = zip(lo, hi, strict=True)
+            hulls = [(low, high) if low < high else (0, 0) for low, high in pairs]
+            lo, hi = tuple([h[0] for h in hulls]), tuple([h[1] for h in hulls])
+        return Canvas(period, advance, lo, hi)
 
     def _merged(self, terms: tuple[Term, ...]) -> tuple[Term, ...] | None:
         """A flattened dim's factors as one index."""
@@ -360,6 +383,8 @@ class _Form:
         if self.canvas is None or self.dim is None:
             return None
         terms = self._units
+        if terms == "unknown":
+            terms = self._units = self._within(self.layer.unit_dims, False)
         if terms is None:
             return self.canvas.at(where[self.dim])
         index: dict[int, int] = {}
@@ -369,31 +394,42 @@ class _Form:
         hulls = [term.at(index) for term in terms]
         return min(h[0] for h in hulls), max(h[1] for h in hulls)
 
-    @cached_property
-    def _units(self) -> tuple[Term, ...] | None:
-        return self._within(self.layer.unit_dims, False)
-
     def field(self) -> Field:
+        if self._field is None:
+            self._field = self._view()
+        return self._field
+
+    def _view(self) -> Field:
         report = self.layer._report
         source, axis = report._axes[self.k]
         n = 1 if self.dim is None else self.layer.shape[self.dim]
         canvas = self.canvas
         exact = True
+        is_global = self.is_global
         size: Number
         start: int | Fraction | None = None
         padding: Number | None = None
         jump: int | Fraction | None = None
         if canvas is not None:
-            phases = range(min(canvas.period, n))
-            size = max(canvas.end[p] - canvas.begin[p] for p in phases)
-            first: tuple[Number, Number] = (canvas.begin[0], canvas.end[0])
-            jump = _whole(Fraction(canvas.advance, canvas.period))
+            period, advance, begin, end = canvas
+            first: tuple[Number, Number] = (begin[0], end[0])
+            if all(
+                low == -math.inf and high == math.inf for low, high in zip(*canvas[2:], strict=True)
+            ):
+                # Past and future without end, as of a recurrence in both directions.
+                is_global, size = True, source.shape[axis]
+                jump = _ratio(advance, period)
+            elif period == 1:
+                size, jump = end[0] - begin[0], advance
+            else:
+                size = max([end[p] - begin[p] for p in range(min(period, n))])
+                jump = _ratio(advance, period)
         else:
             size, first, exact = self._extent(source.shape[axis])
         if first[0] < first[1]:
             padding = -first[0]
             if math.isfinite(first[0]) and math.isfinite(first[1]):
-                start = _whole(Fraction(int(first[0] + first[1]), 2))
+                start = _ratio(int(first[0] + first[1]), 2)
         return Field(
             source.name,
             axis,
@@ -403,7 +439,7 @@ class _Form:
             jump,
             start,
             padding,
-            self.is_global,
+            is_global,
             "bound" if self.raw.bound or not exact else "exact",
             canvas,
         )
@@ -610,5 +646,6 @@ def _finite(number: Number) -> int | None:
     return int(number) if math.isfinite(number) else None
 
 
-def _whole(number: Fraction) -> int | Fraction:
-    return number.numerator if number.denominator == 1 else number
+def _ratio(above: int, below: int) -> int | Fraction:
+    """The exact quotient, a plain int where it is one."""
+    return Fraction(above, below) if above % below else above // below

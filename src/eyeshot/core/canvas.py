@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from eyeshot.core import terms as algebra
 from eyeshot.core.graph import Graph
 from eyeshot.core.primitives import (
     Concat,
-    Input,
     Join,
     Mix,
     Rearrange,
@@ -28,7 +27,6 @@ from eyeshot.core.primitives import (
     Stencil,
 )
 from eyeshot.core.terms import NoClosedForm, Term
-from eyeshot.errors import EyeshotError
 
 __all__ = ["Canvas", "Field", "Source", "State"]
 
@@ -51,7 +49,8 @@ class Field(NamedTuple):
     """What a tensor's elements read along one input axis.
 
     ``terms`` is None where there is no closed form. ``tags`` lists (factor, weight) for the factors
-    that follow the axis; the weight is about how many input positions a step moves. ``bound``: an upper
+    that follow the axis; the weight is about how many input positions a step moves, 0 along a dim that
+    followed the axis until it was mixed. ``bound``: an upper
     bound only. ``folds``: some border reads are folded back inside (reflect, replicate, wrap), which an
     unbounded canvas does not show.
     """
@@ -67,8 +66,9 @@ class Field(NamedTuple):
         return self.terms is None or bool(self.terms)
 
     def uses(self, factor: int) -> bool:
-        if any(tag[0] == factor for tag in self.tags):
-            return True
+        for tagged, weight in self.tags:
+            if tagged == factor and weight:
+                return True
         return self.terms is not None and any(term.uses(factor) for term in self.terms)
 
 
@@ -170,10 +170,10 @@ class Canvas:
     def _merge(field: Field, major: int, minor: int, n1: int, n2: int, new: int) -> Field:
         weights = dict(field.tags)
         high, low = weights.pop(major, None), weights.pop(minor, None)
-        if low is not None:
-            weights[new] = low
-        elif high is not None:
-            weights[new] = high / n2
+        if low or high:
+            weights[new] = low or (high or 0.0) / n2
+        elif low is not None or high is not None:
+            weights[new] = 0.0
         return _each(
             field._replace(tags=tuple(weights.items())),
             lambda term: algebra.merge(term, major, minor, n1, n2, new),
@@ -275,8 +275,8 @@ class Canvas:
         if expand is not None:
             for k, (n, m) in enumerate(zip(moved, expand, strict=True)):
                 if n != m:
-                    state = self._drop(State(dims, state.fields), k)
-                    dims = (*state.dims[:k], ((next(self._fresh), m),), *state.dims[k + 1 :])
+                    state = self._widen(State(dims, state.fields), k, m)
+                    dims = state.dims
             moved = expand
         state = State(dims, state.fields)
         return self._reshape(state, shape)
@@ -301,7 +301,10 @@ class Canvas:
             while done < n:
                 factor, size = pending.pop()
                 rest = n // done
-                if size == 1:
+                if size == 1 and not group and any(f.uses(factor) for f in fields):
+                    # A map of one unit keeps its axis when it is upsampled by rearranging.
+                    group.append((factor, 1))
+                elif size == 1:
                     fields = _drop_factor(fields, factor)
                 elif rest % size == 0:
                     group.append((factor, size))
@@ -331,14 +334,23 @@ class Canvas:
             fields = _drop_factor(fields, factor)
         return State(tuple(dims), fields)
 
-    def _drop(self, state: State, dim: int) -> State:
-        """Forget which position of a size-1 dim is meant: there is only one."""
+    def _widen(self, state: State, dim: int, size: int) -> State:
+        """A size-1 dim broadcast: its one position is meant everywhere."""
+        new = next(self._fresh)
+        gone = [factor for factor, _ in state.dims[dim]]
+        followed = [any(f in gone for f, _ in field.tags) for field in state.fields]
         fields = state.fields
-        for factor, _ in state.dims[dim]:
+        for factor in gone:
             fields = _drop_factor(fields, factor)
-        return State(state.dims, fields)
+        fields = tuple(
+            field._replace(tags=(*field.tags, (new, 0.0))) if was else field
+            for field, was in zip(fields, followed, strict=True)
+        )
+        return State((*state.dims[:dim], ((new, size),), *state.dims[dim + 1 :]), fields)
 
     def _join(self, states: list[State], shape: Shape) -> State:
+        if len(states) == 1:
+            return states[0]
         states = [state for state in states if any(f.reads or f.tags for f in state.fields)]
         if not states:
             return State(self._plain(shape), self._blank)
@@ -359,9 +371,7 @@ class Canvas:
         state = State(tuple(dims), state.fields)
         for k, n in enumerate(shape):
             if _size(state.dims[k]) != n:
-                state = self._drop(state, k)
-                wide = ((next(self._fresh), n),)
-                state = State((*state.dims[:k], wide, *state.dims[k + 1 :]), state.fields)
+                state = self._widen(state, k, n)
         return state
 
     def _align(self, a: State, b: State, but: int = -1) -> tuple[State, State]:
@@ -441,11 +451,10 @@ def _refine(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
             strides.add(stride)
             stride *= n
     ladder = [*sorted(strides), math.prod(a)]
-    if any(high % low for low, high in zip(ladder, ladder[1:], strict=False)):
+    steps = list(pairwise(ladder))
+    if any(high % low for low, high in steps):
         return (math.prod(a),)
-    return tuple(
-        high // low for low, high in reversed(list(zip(ladder, ladder[1:], strict=False)))
-    ) or (1,)
+    return tuple(high // low for low, high in reversed(steps)) or (1,)
 
 
 def _each(field: Field, act: Callable[[Term], list[Term]]) -> Field:
@@ -481,7 +490,7 @@ def _unite(a: Field, b: Field) -> Field:
 
 def _mix_field(field: Field, mixed: list[Factor], sizes: dict[int, int]) -> Field:
     gone = {f for f, _ in mixed}
-    follows = {f for f, _ in field.tags}
+    follows = {f for f, weight in field.tags if weight}
 
     def act(term: Term) -> list[Term]:
         # The axis is read whole once no factor that follows it is left to tell units apart.
@@ -497,14 +506,14 @@ def _mix_field(field: Field, mixed: list[Factor], sizes: dict[int, int]) -> Fiel
             term = algebra.mix(term, factor, 1)
         return [term._replace(whole=True)]
 
-    tags = tuple(tag for tag in field.tags if tag[0] not in gone)
+    tags = tuple((f, 0.0 if f in gone else weight) for f, weight in field.tags)
     return _each(field, act)._replace(tags=tags)
 
 
 def _split_field(field: Field, factor: int, major: int, minor: int, n1: int, n2: int) -> Field:
-    if not field.uses(factor):
-        return field
     weights = dict(field.tags)
+    if factor not in weights and not field.uses(factor):
+        return field
     weight = weights.pop(factor, None)
     if weight is not None:
         weights[major], weights[minor] = weight * n2, weight
@@ -515,7 +524,7 @@ def _split_field(field: Field, factor: int, major: int, minor: int, n1: int, n2:
 
 
 def _drop_factor(fields: tuple[Field, ...], factor: int) -> tuple[Field, ...]:
-    if not any(field.uses(factor) for field in fields):
+    if not any(field.uses(factor) or factor in dict(field.tags) for field in fields):
         return fields
 
     def act(term: Term) -> list[Term]:
@@ -565,5 +574,5 @@ def _concat_fields(pieces: list[Field], factor: int, total: int) -> Field:
         any(piece.bound for piece in pieces),
         any(piece.folds for piece in pieces),
         # Along a dim that follows the axis a piece's last position is not the whole's.
-        factor not in weights and any(piece.spans for piece in pieces),
+        not weights.get(factor) and any(piece.spans for piece in pieces),
     )

@@ -33,8 +33,8 @@ __all__ = [
     "adaptive_pool",
     "attention_block",
     "causal_mix",
-    "channel_window",
     "channel_shuffle",
+    "channel_window",
     "concat",
     "conv",
     "conv_transpose",
@@ -53,6 +53,7 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "pool",
+    "recurrent",
     "reduce",
     "reshape",
     "roll",
@@ -479,6 +480,18 @@ def reduce(graph: Graph, x: int, dims: Sequence[int], keepdim: bool) -> int:
 def causal_mix(graph: Graph, x: int, dim: int) -> int:
     """Everything up to its own position along ``dim``: running sums, recurrences."""
     return graph.add(Mix((dim,), (graph.shapes[x][dim],), 1, True), x)
+
+
+def recurrent(
+    graph: Graph, x: int, dim: int, features: int, hidden: int, bidirectional: bool
+) -> int:
+    """A recurrence along ``dim`` over mixed ``features``; the second direction's follow the first's."""
+    x = mix(graph, x, (features,), (hidden,))
+    forward = causal_mix(graph, x, dim)
+    if not bidirectional:
+        return forward
+    backward = flip(graph, causal_mix(graph, flip(graph, x, (dim,)), dim), (dim,))
+    return concat(graph, (forward, backward), features)
 
 
 def norm(graph: Graph, x: int, dims: Sequence[int]) -> int:

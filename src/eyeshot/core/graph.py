@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from eyeshot.core.primitives import MAX_SIZE, Input, Primitive, Shape, text, verify
+from eyeshot.core.primitives import Input, Primitive, Shape, text, verify
 from eyeshot.errors import EyeshotError
 
 __all__ = ["Diagnostic", "Graph", "LayerMark"]

@@ -185,15 +185,15 @@ class _Reader:
         self.taps, self.n_in, self.n_out, self.dim = taps, n_in, n_out, dim
         turn, phase = np.divmod(np.arange(n_out, dtype=np.int64), taps.period)
         self.first = np.asarray(taps.first, dtype=np.int64)[phase] + taps.advance * turn
-        self.count = np.asarray(taps.count, dtype=np.int64)[phase]
+        self.counts = np.asarray(taps.counts, dtype=np.int64)[phase]
         if taps.border == "drop":
             # Only taps that fall inside are read: skip those before 0, cut those from n on.
             skip = np.maximum(0, -(self.first // taps.step))
-            self.count = np.minimum(self.count, -((self.first - n_in) // taps.step)) - skip
+            self.counts = np.minimum(self.counts, -((self.first - n_in) // taps.step)) - skip
             self.first = self.first + skip * taps.step
 
     def __call__(self, span: Span) -> Span:
-        reads = self.count > 0
+        reads = self.counts > 0
         if span.lo.shape[self.dim] == 1:
             if reads.all():
                 return span
@@ -212,20 +212,20 @@ class _Reader:
         self, array: Array, reads: NDArray[np.bool_], ufunc: np.ufunc, far: np.int64
     ) -> Array:
         out = np.full((self.n_out, *array.shape[1:]), far, dtype=np.int64)
-        longest = int(self.count.max(initial=0))
+        longest = int(self.counts.max(initial=0))
         if self.taps.border != "drop":
             for t in range(longest):
-                rows = np.flatnonzero(self.count > t)
+                rows = np.flatnonzero(self.counts > t)
                 out[rows] = ufunc(out[rows], array[self._fold(rows, t)])
             return out
         # A window of c taps is covered by two runs of 2^k taps, and those are built by doubling:
         # log(c) passes however large the kernel.
         step, width, table = self.taps.step, 1, array
         while width <= longest:
-            rows = np.flatnonzero(reads & (self.count >= width) & (self.count < 2 * width))
+            rows = np.flatnonzero(reads & (self.counts >= width) & (self.counts < 2 * width))
             if rows.size:
                 begin = self.first[rows]
-                other = begin + (self.count[rows] - width) * step
+                other = begin + (self.counts[rows] - width) * step
                 out[rows] = ufunc(table[begin], table[other])
             if 2 * width <= longest:
                 reach = width * step
@@ -237,15 +237,18 @@ class _Reader:
         """Where tap ``t`` lands once the border has folded it back inside."""
         n, step = self.n_in, self.taps.step
         first = self.first[rows]
+        at: Array
         if self.taps.border == "wrap":
-            return (first + step * t) % n
+            at = (first + step * t) % n
+            return at
         if self.taps.border == "reflect":
             period = max(1, 2 * (n - 1))
-            at = np.abs((first + step * t) % period)
+            at = (first + step * t) % period
             return np.where(at < n, at, period - at)
         if self.taps.border == "linear":
             first = np.clip(first, 0, n - 1)
-        return np.clip(first + step * t, 0, n - 1)
+        at = np.clip(first + step * t, 0, n - 1)
+        return at
 
 
 def _mix(hulls: Hulls, prim: Mix, shape: Shape) -> Hulls:
@@ -325,16 +328,18 @@ def _concat(spans: list[Span | None], shapes: list[Shape], dim: int) -> Span | N
         return None
     rank = len(shapes[0])
     first = spans[0]
-    if first is not None and first.lo.shape[dim] == 1:
-        # Alike and constant along the dim: still constant.
-        if all(
+    if (
+        first is not None
+        and first.lo.shape[dim] == 1
+        and all(
             span is not None
             and span.lo.shape == first.lo.shape
             and np.array_equal(span.lo, first.lo)
             and np.array_equal(span.hi, first.hi)
             for span in spans
-        ):
-            return first
+        )
+    ):
+        return first  # alike and constant along the dim: still constant
     wide = [1] * rank
     for span in spans:
         if span is not None:

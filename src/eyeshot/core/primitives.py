@@ -47,21 +47,21 @@ class Taps(NamedTuple):
     """Which positions along one dim each output index reads, given by one period.
 
     Output ``i`` reads ``first[i % period] + advance * (i // period) + step * t`` for
-    ``0 <= t < count[i % period]``; so ``taps(i + period) == taps(i) + advance``.
+    ``0 <= t < counts[i % period]``; so ``taps(i + period) == taps(i) + advance``.
     ``border`` says what a read outside the dim means.
     """
 
     period: int
     advance: int
     first: tuple[int, ...]
-    count: tuple[int, ...]
+    counts: tuple[int, ...]
     step: int = 1
     border: Border = "drop"
 
     def window(self, i: int) -> tuple[int, int]:
         """First position and number of positions that output ``i`` reads, before the border."""
         turn, phase = divmod(i, self.period)
-        return self.first[phase] + self.advance * turn, self.count[phase]
+        return self.first[phase] + self.advance * turn, self.counts[phase]
 
     def reads(self, i: int, position: int) -> bool:
         """Whether output ``i`` reads ``position``, which is inside; folded reads are left out."""
@@ -74,7 +74,7 @@ class Taps(NamedTuple):
         low: int | None = None
         high = 0
         for phase in range(min(self.period, size)):
-            if not self.count[phase]:
+            if not self.counts[phase]:
                 continue
             last = phase + (size - 1 - phase) // self.period * self.period
             for i in (phase, last):
@@ -187,22 +187,23 @@ def text(shapes: list[Shape]) -> str:
 
 def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
     """What is wrong with a primitive applied to inputs of these shapes, or None."""
-    arity = {Input: (0, 0), Join: (1, math.inf), Concat: (1, math.inf)}.get(type(prim), (1, 1))
-    if not arity[0] <= len(shapes) <= arity[1]:
-        return f"takes {arity[0]} inputs, has {len(shapes)}"
-    if any(not 0 < size <= MAX_SIZE for size in out):
+    kind = type(prim)
+    arity = 0 if kind is Input else 1
+    if len(shapes) != arity and (kind not in (Join, Concat) or not shapes):
+        return f"takes {arity} inputs, has {len(shapes)}"
+    if out and (min(out) < 1 or max(out) > MAX_SIZE):
         return f"has a size outside 1 … {MAX_SIZE}: {text([out])}"
     match prim:
+        case Stencil(dim, taps, _):
+            if not 0 <= dim < len(out):
+                return f"dim {dim} is not in {text([out])}"
+            if not taps.period == len(taps.first) == len(taps.counts) or taps.step < 1:
+                return "taps do not give one window per phase"
         case Input(_, name, axes):
             if name is None and axes:
                 return "a constant has no axes"
             if len(set(axes)) != len(axes) or any(not 0 <= a < len(out) for a in axes):
                 return f"axes {axes} are not dims of {text([out])}"
-        case Stencil(dim, taps, _):
-            if not 0 <= dim < len(out):
-                return f"dim {dim} is not in {text([out])}"
-            if not taps.period == len(taps.first) == len(taps.count) or taps.step < 1:
-                return "taps do not give one window per phase"
         case Mix(dims, sizes, groups, causal):
             if len(set(dims)) != len(dims) or any(not 0 <= d < len(out) for d in dims):
                 return f"dims {dims} are not in {text([out])}"
@@ -231,6 +232,6 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
         case Concat(dim):
             if not 0 <= dim < len(out):
                 return f"dim {dim} is not in {text([out])}"
-    if prim.out_shape(shapes) != out:
+    if kind is not Input and prim.out_shape(shapes) != out:
         return f"gives {text([prim.out_shape(shapes)])}, not {text([out])}"
     return None

@@ -241,7 +241,7 @@ def stencil(term: Term, factor: int, taps: Taps, n_in: int, n_out: int) -> list[
     deps = term.deps
     if len(deps) == 1 and taps.period == 1 and not term.support:
         f, period, advance = deps[0]
-        count = taps.count[0]
+        count = taps.counts[0]
         if f == factor and period == 1 and count:
             # The textbook case, on which speed depends.
             low = advance * taps.first[0]
@@ -262,11 +262,11 @@ def stencil(term: Term, factor: int, taps: Taps, n_in: int, n_out: int) -> list[
     if k < 0:
         if run is not None or taps.border == "drop":
             runs = _hits(taps, run or (0, n_in), n_in, n_out)
-        if all(taps.count):
+        if all(taps.counts):
             return _spread(term, factor, runs)
     elif run is not None:
         # A window that straddles the support's end reads part of it: only single reads stay exact.
-        if max(taps.count) > 1:
+        if max(taps.counts) > 1:
             raise NoClosedForm
         runs = _hits(taps, run, n_in, n_out)
     turns = period // math.gcd(taps.advance, period) if taps.advance else 1
@@ -274,7 +274,7 @@ def stencil(term: Term, factor: int, taps: Taps, n_in: int, n_out: int) -> list[
         raise NoClosedForm
     rows = []
     for turn in range(turns):
-        for first, count in zip(taps.first, taps.count, strict=True):
+        for first, count in zip(taps.first, taps.counts, strict=True):
             first += turn * taps.advance
             rows.append(
                 [
@@ -305,10 +305,10 @@ def _hits(taps: Taps, run: tuple[int, int], n_in: int, n_out: int) -> list[tuple
         reach = taps.reach(n_out)
         if reach is not None and (reach[0] < 0 or reach[1] >= n_in):
             raise NoClosedForm
-    if end - begin >= step or max(taps.count) <= 1:
+    if end - begin >= step or max(taps.counts) <= 1:
         # No window can step over the run, so meeting it at both ends of a phase means meeting it throughout.
         for phase in range(min(taps.period, n_out)):
-            if taps.count[phase]:
+            if taps.counts[phase]:
                 for i in (phase, phase + (n_out - 1 - phase) // taps.period * taps.period):
                     first, count = taps.window(i)
                     if first >= end or first + step * (count - 1) < begin:
@@ -319,7 +319,7 @@ def _hits(taps: Taps, run: tuple[int, int], n_in: int, n_out: int) -> list[tuple
         else:
             return None
         if taps.period == 1 and taps.advance > 0:
-            first, count = taps.first[0], taps.count[0]
+            first, count = taps.first[0], taps.counts[0]
             last = first + step * (count - 1)
             low = max(0, -((last - begin) // taps.advance))
             high = min(n_out, -((first - end) // taps.advance))

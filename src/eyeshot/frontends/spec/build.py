@@ -11,7 +11,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 import msgspec
 
 from eyeshot.core.graph import Diagnostic, Graph
-from eyeshot.core.primitives import MAX_SIZE, Input, Shape
+from eyeshot.core.primitives import MAX_SIZE, Input, Join, Shape
 from eyeshot.errors import EyeshotError, FieldError, SpecError
 from eyeshot.frontends.spec.operators import OPERATORS, Opaque, Operator, Window
 
@@ -265,6 +265,7 @@ class _Builder:
                     f"{self.prefix}{name}.inputs",
                     f"{op} reads {low}{most} tensor{'s' if (low, high) != (1, 1) else ''}, got {len(inputs)}",
                 )
+            before = len(graph.shapes)
             try:
                 value = struct.build(graph, inputs)
             except FieldError as error:
@@ -272,6 +273,9 @@ class _Builder:
                     f"{self.prefix}{name}.{error.field}" if error.field else f"{self.prefix}{name}"
                 )
                 self.fail(place, error.why)
+            if value < before:
+                # Nothing to do; still a tensor of its own, which `of=` can name apart from its input.
+                value = graph.add(Join(), value)
             if type(struct) is Opaque:
                 op = struct.function
                 graph.bounds[value] = Diagnostic(

@@ -16,7 +16,7 @@ import msgspec
 
 from eyeshot.core import families
 from eyeshot.core.graph import Graph
-from eyeshot.core.primitives import MAX_SIZE, Border
+from eyeshot.core.primitives import MAX_SIZE, Border, Shape
 from eyeshot.errors import FieldError
 
 __all__ = ["OPERATORS", "POINTWISE", "Operator", "Window", "names"]
@@ -593,6 +593,14 @@ class Linear(Operator, frozen=True):
         return families.mix(graph, x, (dim_of(graph, x, self.dim),), (self.features,))
 
 
+def feature_dim(shape: Shape, steps: Sequence[int]) -> int | None:
+    """Where features lie beside ``steps``: dim 1, or the last dim of (batch, step, feature)."""
+    for dim in (1, len(shape) - 1):
+        if 0 < dim < len(shape) and dim not in steps:
+            return dim
+    return None
+
+
 @operator("attention")
 class Attention(Operator, frozen=True):
     arity: ClassVar[tuple[int, float]] = (1, 3)
@@ -615,12 +623,11 @@ class Attention(Operator, frozen=True):
             raise FieldError("shift", f"has no meaning for attention of kind {self.kind}")
         if self.kind == "causal" and len(dims) != 1:
             raise FieldError("dims", f"causal attention takes one dim, not {len(dims)}")
-        # What is neither batch nor attended carries features, which projections mix.
-        features = tuple(d for d in range(1, len(shape)) if d not in dims)
-        if features:
-            sizes = [shape[d] for d in features]
-            sizes[0] = self.channels or sizes[0]
-            query = families.mix(graph, query, features, sizes)
+        features = feature_dim(shape, dims)
+        if features is not None:
+            query = families.mix(graph, query, (features,), (self.channels or shape[features],))
+        elif self.channels:
+            raise FieldError("channels", "the tensor has no dim for them")
         out = [query]
         for x in rest or inputs[:1]:
             out.append(self._keys(graph, x, inputs[0], dims, features, blocks))
@@ -632,7 +639,7 @@ class Attention(Operator, frozen=True):
         x: int,
         query: int,
         dims: tuple[int, ...],
-        features: tuple[int, ...],
+        features: int | None,
         blocks: bool,
     ) -> int:
         shape, like = graph.shapes[x], graph.shapes[query]
@@ -640,8 +647,8 @@ class Attention(Operator, frozen=True):
             raise FieldError("inputs", f"keys have {len(shape)} dims, queries {len(like)}")
         if self.kind != "full" and any(shape[d] != like[d] for d in dims):
             raise FieldError("inputs", "keys and queries differ in size along the attended dims")
-        if features:
-            x = families.mix(graph, x, features, (1,) * len(features))
+        if features is not None:
+            x = families.mix(graph, x, (features,), (1,))
         if self.kind == "full":
             return families.mix(graph, x, dims, (1,) * len(dims))
         if self.kind == "causal":
@@ -664,17 +671,11 @@ class Recurrent(Operator, frozen=True):
         (x,) = inputs
         shape = graph.shapes[x]
         dim = dim_of(graph, x, self.dim)
-        features = tuple(d for d in range(1, len(shape)) if d != dim)
-        if dim == 0 or not features:
+        features = feature_dim(shape, (dim,))
+        if dim == 0 or features is None:
             raise FieldError("dim", "the steps need a dim beside batch and channels")
-        sizes = [shape[d] for d in features]
-        sizes[0] = (self.channels or sizes[0]) * (2 if self.bidirectional else 1)
-        x = families.mix(graph, x, features, sizes)
-        return (
-            families.norm(graph, x, (dim,))
-            if self.bidirectional
-            else families.causal_mix(graph, x, dim)
-        )
+        hidden = self.channels or shape[features]
+        return families.recurrent(graph, x, dim, features, hidden, self.bidirectional)
 
 
 @operator("cumsum", "cumprod", "cummax", "cummin")
