@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -32,9 +34,6 @@ class _Commands(click.Group):
             sys.exit(done.exit_code)
         except click.Abort:
             _fail("interrupted", 130)
-        except click.NoArgsIsHelpError as error:
-            click.echo(error.format_message())
-            sys.exit(2)
         except click.UsageError as error:
             where = f"{error.ctx.command_path}: " if error.ctx else ""
             _fail(f"{where}{error.format_message()}", 2)
@@ -44,10 +43,8 @@ class _Commands(click.Group):
             _fail(str(error), 1)
         except EyeshotError as error:
             _fail(str(error), 2)
-        except BrokenPipeError:
-            # The reader (`head`, a closed pager) has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
+        except MemoryError:
+            _fail("not enough memory", 2)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -105,45 +102,67 @@ def _inputs(values: tuple[str, ...]) -> Any:
     return named
 
 
-def _write(text: str, output: str | None) -> None:
+def _write(text: str, output: str | None = None) -> None:
     """To stdout, or to a file that is either whole or not there."""
     if not text.endswith("\n"):
         text += "\n"
     if output is None:
-        stream = sys.stdout
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-        stream.write(text)
-        stream.flush()
+        _print(text)
         return
     target = Path(output)
     try:
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")  # a device or a pipe
+            with target.open("w", encoding="utf-8", errors="replace") as file:  # a device, a pipe
+                file.write(text)
             return
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        target = target.resolve()  # a link stays one
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with open(handle, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
             mask = os.umask(0)
             os.umask(mask)
-            os.chmod(name, 0o666 & ~mask)
+            mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~mask
+            os.chmod(name, mode)
             os.replace(name, target)
         except BaseException:
             os.unlink(name)
             raise
     except OSError as error:
         raise EyeshotError(f"{output}: {error.strerror or error}") from None
+    except ValueError as error:  # a zero byte
+        raise EyeshotError(f"{output!r}: {error}") from None
+
+
+def _print(text: str) -> None:
+    stream = sys.stdout
+    if stream is None:  # closed by the caller
+        return
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # The reader (`head`, a closed pager) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise EyeshotError(f"stdout: {error.strerror or error}") from None
 
 
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Shell completion: eyeshot completion bash|zsh|fish.",
+    invoke_without_command=True,
 )
 @click.version_option(eyeshot.__version__, "-V", "--version", message="eyeshot %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Which part of the input does each unit of a neural network read? Exactly."""
+    if ctx.invoked_subcommand is None:
+        _write(ctx.get_help())
 
 
 @main.command()
@@ -207,55 +226,50 @@ def show(
     chosen = list(table.select(report, layers, depth))
     if not chosen:
         raise EyeshotError(f"--layers {layers}: no layer has such a name")
-    if form == "table" and output is None:
-        _table(report, chosen, depth)
-        return
-    _write(_render(report, chosen, form, depth), output)
-
-
-def _table(report: eyeshot.Report, chosen: list[eyeshot.Layer], depth: int | None) -> None:
-    from rich.console import Console
-
-    from eyeshot.views.terminal import NARROWEST, show
-
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-    console = Console(highlight=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        # A pipe has no width: take what the longest names need, so that nothing is folded.
-        longest = max(len(layer.name) + len(layer.op) for layer in chosen)
-        console.width = max(NARROWEST, longest + 60)
-    show(report, chosen, console, depth)
-
-
-def _render(
-    report: eyeshot.Report, chosen: list[eyeshot.Layer], form: str, depth: int | None
-) -> str:
-    from eyeshot.views import export
-
     if form == "json":
-        import json
+        text = _json(report, chosen)
+    elif form == "csv":
+        from eyeshot.views.export import to_csv
 
-        content = report.to_dict()
+        text = to_csv(report, chosen)
+    elif form == "markdown":
+        from eyeshot.views.export import to_markdown
+
+        text = to_markdown(report, chosen, depth)
+    else:
+        text = _table(report, chosen, depth, output is None)
+    _write(text, output)
+
+
+def _json(report: eyeshot.Report, chosen: list[eyeshot.Layer]) -> str:
+    content = report.to_dict()
+    if len(chosen) < len(report):
         names = {layer.name for layer in chosen}
         content["layers"] = [layer for layer in content["layers"] if layer["name"] in names]
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    if form == "csv":
-        return export.to_csv(report, chosen)
-    if form == "markdown":
-        return export.to_markdown(report, chosen, depth)
-    from io import StringIO
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    # What JSON may hold as it is, and a terminal would take for an order.
+    return re.sub(
+        r"[^ -~\n]+", lambda found: found[0] if found[0].isprintable() else _escaped(found[0]), text
+    )
 
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _table(
+    report: eyeshot.Report, chosen: list[eyeshot.Layer], depth: int | None, to_stdout: bool
+) -> str:
+    from eyeshot.views.terminal import painter, render
+
+    if not to_stdout:
+        return render(report, chosen, depth)
     from rich.console import Console
 
-    from eyeshot.views.terminal import NARROWEST
-    from eyeshot.views.terminal import show as show_table
-
-    out = StringIO()
-    longest = max(len(layer.name) + len(layer.op) for layer in chosen)
-    width = max(NARROWEST, longest + 60)
-    show_table(report, chosen, Console(file=out, width=width, color_system=None), depth)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    console = Console(highlight=False)
+    # A pipe has no width, so that nothing is folded there.
+    wide = not console.is_terminal and "COLUMNS" not in os.environ
+    return render(report, chosen, depth, None if wide else console.width, painter(console))
 
 
 @main.command()
@@ -265,20 +279,20 @@ def examples(name: str | None, operators: bool) -> None:
     """List the bundled specs, or print the spec NAME."""
     from eyeshot import examples as bundled
 
+    if operators and name is not None:
+        raise click.UsageError("give either NAME or --operators")
     if operators:
         from eyeshot.frontends.spec.operators import names
 
-        click.echo("\n".join(names()))
+        _write("\n".join(names()))
     elif name is not None:
-        click.echo(
-            bundled.path(name.removeprefix("example:")).read_text(encoding="utf-8"), nl=False
-        )
+        _write(bundled.path(name.removeprefix("example:")).read_text(encoding="utf-8"))
     else:
         from eyeshot.frontends.spec import load
 
         width = max(map(len, bundled.names()))
-        for each in bundled.names():
-            click.echo(f"{each:{width}}  {load(bundled.path(each)).get('name', '')}".rstrip())
+        titles = {each: load(bundled.path(each)).get("name", "") for each in bundled.names()}
+        _write("\n".join(f"{each:{width}}  {title}" for each, title in titles.items()))
 
 
 @main.command()
@@ -295,7 +309,7 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "eyeshot", "_EYESHOT_COMPLETE").source())
+    _write(kind(main, {}, "eyeshot", "_EYESHOT_COMPLETE").source())
 
 
 if __name__ == "__main__":

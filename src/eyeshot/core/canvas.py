@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from eyeshot.core import terms as algebra
 from eyeshot.core.graph import Graph
@@ -27,6 +27,7 @@ from eyeshot.core.primitives import (
     Stencil,
 )
 from eyeshot.core.terms import NoClosedForm, Term
+from eyeshot.errors import EyeshotError
 
 __all__ = ["Canvas", "Field", "Source", "State"]
 
@@ -102,31 +103,39 @@ class Canvas:
             for i in inputs:
                 last[i] = v
         states: dict[int, State] = {}
-        for v, (prim, inputs) in enumerate(zip(graph.prims, graph.inputs, strict=True)):
-            if v not in last and v not in kept:
-                continue
-            if v in origins:
-                state = self._origin(origins[v])
-            elif type(prim) is Stencil:
-                state = self._stencil(states[inputs[0]], prim, graph.shapes[inputs[0]])
-            elif type(prim) is Mix:
-                state = self._mix(states[inputs[0]], prim)
-            elif type(prim) is Join:
-                state = self._join([states[i] for i in inputs], graph.shapes[v])
-            elif type(prim) is Rearrange:
-                state = self._rearrange(states[inputs[0]], prim)
-            elif type(prim) is Concat:
-                state = self._concat([states[i] for i in inputs], prim.dim)
-            else:
-                state = State(self._plain(graph.shapes[v]), self._blank)
-            if v in graph.bounds:
-                fields = tuple(f._replace(bound=True) if f.reads else f for f in state.fields)
-                state = State(state.dims, fields)
-            states[v] = state
-            for i in inputs:
-                if last[i] == v and i not in kept:
-                    states.pop(i, None)
+        v = 0
+        try:
+            for v, inputs in enumerate(graph.inputs):
+                if v not in last and v not in kept:
+                    continue
+                state = self._origin(origins[v]) if v in origins else self._apply(v, states)
+                if v in graph.bounds:
+                    fields = tuple(f._replace(bound=True) if f.reads else f for f in state.fields)
+                    state = State(state.dims, fields)
+                states[v] = state
+                for i in inputs:
+                    if last[i] == v and i not in kept:
+                        states.pop(i, None)
+        except EyeshotError as error:
+            name = next((mark.name for mark in graph.layers if mark.value >= v), "")
+            raise EyeshotError(f"{name}: {error}" if name else str(error)) from None
         return {v: states[v] for v in kept}
+
+    def _apply(self, v: int, states: dict[int, State]) -> State:
+        graph = self.graph
+        prim, inputs = graph.prims[v], graph.inputs[v]
+        kind = type(prim)
+        if kind is Stencil:
+            return self._stencil(states[inputs[0]], cast(Stencil, prim))
+        if kind is Mix:
+            return self._mix(states[inputs[0]], cast(Mix, prim))
+        if kind is Join:
+            return self._join([states[i] for i in inputs], graph.shapes[v])
+        if kind is Rearrange:
+            return self._rearrange(states[inputs[0]], cast(Rearrange, prim))
+        if kind is Concat:
+            return self._concat([states[i] for i in inputs], cast(Concat, prim).dim)
+        return State(self._plain(graph.shapes[v]), self._blank)
 
     # --- leaves
 
@@ -181,7 +190,7 @@ class Canvas:
 
     # --- the five primitives
 
-    def _stencil(self, state: State, prim: Stencil, shape: Shape) -> State:
+    def _stencil(self, state: State, prim: Stencil) -> State:
         dim, taps, size = prim
         if len(state.dims[dim]) != 1:
             state = self._single(state, dim)
@@ -288,11 +297,18 @@ class Canvas:
             for n, group in zip(shape, state.dims, strict=True)
         ):
             return state
-        fields = state.fields
-        pending = [factor for group in reversed(state.dims) for factor in reversed(group)]
+        return self._regroup(state.dims, state.fields, shape)
+
+    def _regroup(self, old: Dims, fields: tuple[Field, ...], shape: Shape) -> State:
+        pending = [factor for group in reversed(old) for factor in reversed(group)]
         dims: list[tuple[Factor, ...]] = []
-        for n in shape:
+        for k, n in enumerate(shape):
             if n == 1:
+                spare = len(pending) - (len(shape) - k)
+                if spare > 0 and all(m == 1 for _, m in pending):
+                    # More 1s than dims left for them: those that follow no axis go first.
+                    idle = [p for p in reversed(pending) if not _follow(fields, p[0])][:spare]
+                    pending = [p for p in pending if p not in idle]
                 one = pending.pop() if pending and pending[-1][1] == 1 else (next(self._fresh), 1)
                 dims.append((one,))
                 continue
@@ -376,17 +392,20 @@ class Canvas:
 
     def _align(self, a: State, b: State, but: int = -1) -> tuple[State, State]:
         """The two states over the same factors, except for those of dim ``but``."""
-        if a.dims == b.dims:
+        if a.dims == b.dims or (
+            but >= 0 and a.dims[:but] == b.dims[:but] and a.dims[but + 1 :] == b.dims[but + 1 :]
+        ):
             return a, b
         for k in range(len(a.dims)):
             if k != but and _sizes(a.dims[k]) != _sizes(b.dims[k]):
                 shape = _refine(_sizes(a.dims[k]), _sizes(b.dims[k]))
-                a, b = self._regroup(a, k, shape), self._regroup(b, k, shape)
+                a, b = self._refactor(a, k, shape), self._refactor(b, k, shape)
         names = {
             old[0]: new[0]
             for k, (group_a, group_b) in enumerate(zip(a.dims, b.dims, strict=True))
             if k != but
             for new, old in zip(group_a, group_b, strict=True)
+            if old[0] != new[0]
         }
         if but >= 0:
             # The dim in question keeps factors of its own, clear of the names given.
@@ -399,14 +418,13 @@ class Canvas:
             dims = (*dims[:but], own, *dims[but + 1 :])
         return a, State(dims, fields)
 
-    def _regroup(self, state: State, dim: int, sizes: Shape) -> State:
-        """``dim`` made of factors of these sizes."""
-        shape = tuple(_size(group) for group in state.dims)
-        state = self._reshape(state, (*shape[:dim], *sizes, *shape[dim + 1 :]))
-        for k in range(dim, dim + len(sizes)):
-            state = self._single(state, k)
-        group = tuple(state.dims[k][0] for k in range(dim, dim + len(sizes)))
-        return State((*state.dims[:dim], group, *state.dims[dim + len(sizes) :]), state.fields)
+    def _refactor(self, state: State, dim: int, sizes: Shape) -> State:
+        """``dim`` made of one factor of each of these sizes."""
+        part = self._regroup((state.dims[dim],), state.fields, sizes)
+        for k in range(len(sizes)):
+            part = self._single(part, k)
+        group = tuple(factors[0] for factors in part.dims)
+        return State((*state.dims[:dim], group, *state.dims[dim + 1 :]), part.fields)
 
     def _concat(self, states: list[State], dim: int) -> State:
         states = [self._single(state, dim) for state in states]
@@ -523,6 +541,11 @@ def _split_field(field: Field, factor: int, major: int, minor: int, n1: int, n2:
     )
 
 
+def _follow(fields: tuple[Field, ...], factor: int) -> bool:
+    """Whether the factor follows an input axis, or did."""
+    return any(f == factor for field in fields for f, _ in field.tags)
+
+
 def _drop_factor(fields: tuple[Field, ...], factor: int) -> tuple[Field, ...]:
     if not any(field.uses(factor) or factor in dict(field.tags) for field in fields):
         return fields
@@ -538,6 +561,8 @@ def _drop_factor(fields: tuple[Field, ...], factor: int) -> tuple[Field, ...]:
 
 
 def _rename(field: Field, names: dict[int, int]) -> Field:
+    if not names:
+        return field
     tags = tuple((names.get(f, f), w) for f, w in field.tags)
     if field.terms is None:
         return field._replace(tags=tags)

@@ -418,6 +418,8 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     for n, f in zip(spatial, factors, strict=True):
         if n % f:
             raise FieldError("factor", f"size {n} is not a multiple of {f}")
+    if any(n == f for n, f in zip(spatial, factors, strict=True)):
+        return _unshuffle_by_slices(graph, x, factors, first)
     sizes = tuple(n // f for n, f in zip(spatial, factors, strict=True))
     split = [*batch, shape[dim]]
     for n, f in zip(sizes, factors, strict=True):
@@ -428,6 +430,24 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     order += range(dim + 1 + 2 * axes, len(split) + len(rest))
     out = (*batch, shape[dim] * math.prod(factors), *sizes, *rest)
     return rearrange(graph, x, (*split, *rest), order, out)
+
+
+def _unshuffle_by_slices(graph: Graph, x: int, factors: Sequence[int], first: int) -> int:
+    """Pixel unshuffle as strided slices side by side.
+
+    Where one unit is left of an axis, a reshape can't tell that unit from a new dim of size 1; slices keep
+    the axis with it.
+    """
+    for k, factor in enumerate(factors):
+        n, parts = graph.shapes[x][first + k], []
+        for begin in range(factor):
+            part = narrow(graph, x, first + k, begin, n, factor)
+            shape = graph.shapes[part]
+            parts.append(reshape(graph, part, (*shape[:first], 1, *shape[first:])))
+        x = concat(graph, parts, first)
+        shape = graph.shapes[x]
+        x = reshape(graph, x, (*shape[: first - 1], shape[first - 1] * factor, *shape[first + 1 :]))
+    return x
 
 
 def channel_shuffle(graph: Graph, x: int, groups: int, dim: int = 1) -> int:
@@ -521,7 +541,10 @@ def channel_window(graph: Graph, x: int, size: int, dim: int = 1) -> int:
 def attention_block(
     graph: Graph, x: int, dims: Sequence[int], window_: Sequence[int], shift: Sequence[int]
 ) -> int:
-    """Keys of the same block: i reads [⌊(i+shift)/w⌋·w - shift, +w) around the end, per dim."""
+    """Keys of the same block: i reads [⌊(i-shift)/w⌋·w + shift, +w) around the end, per dim.
+
+    A shifted-window transformer (Liu et al. 2021, arXiv 2103.14030) rolls by -shift to that effect.
+    """
     for dim, width, by in zip(dims, window_, shift, strict=True):
         n = graph.shapes[x][dim]
         if n % width:
@@ -531,8 +554,8 @@ def attention_block(
             continue
         _small(width)
         by %= width
-        # Phase p of a block that begins at -by: positions before the next block's start read this one.
-        begin = tuple(-by if p + by < width else width - by for p in range(width))
+        # Blocks begin at shift, shift + width, …; positions before the first read the block before it.
+        begin = tuple(by - width if p < by else by for p in range(width))
         taps = Taps(width, width, begin, (width,) * width, 1, "wrap" if by else "drop")
         x = graph.add(Stencil(dim, taps, n), x)
     return x

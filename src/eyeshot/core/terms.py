@@ -86,11 +86,17 @@ def interval(term: Term, factor: int) -> tuple[int, int] | None:
 
 
 def with_support(term: Term, factor: int, run: tuple[int, int] | None) -> Term:
-    support = [s for s in term.support if s[0] != factor]
+    """The term limited to ``run`` along ``factor``; None lifts the limit."""
+    deps, lo, hi, support, whole = term
+    if not support:
+        if run is None:
+            return term
+        return Term(deps, lo, hi, ((factor, *run),), whole)
+    rest = [s for s in support if s[0] != factor]
     if run is not None:
-        support.append((factor, *run))
-        support.sort()
-    return term._replace(support=tuple(support))
+        rest.append((factor, *run))
+        rest.sort()
+    return Term(deps, lo, hi, tuple(rest), whole)
 
 
 def _locate(term: Term, factor: int) -> tuple[int, int, int, int]:
@@ -481,10 +487,12 @@ def merge(term: Term, major: int, minor: int, n1: int, n2: int, new: int) -> lis
 
 def relabel(term: Term, names: dict[int, int]) -> Term:
     """The same term with its factors renamed."""
+    if all(d[0] not in names for d in term.deps) and all(s[0] not in names for s in term.support):
+        return term
     deps = [(names.get(f, f), period, advance) for f, period, advance in term.deps]
     support = tuple(sorted((names.get(f, f), begin, end) for f, begin, end in term.support))
     if deps == sorted(deps):
-        return term._replace(deps=tuple(deps), support=support)
+        return Term(tuple(deps), term.lo, term.hi, support, term.whole)
     order = sorted(range(len(deps)), key=lambda k: deps[k])
     lo, hi = [], []
     strides = [math.prod(d[1] for d in deps[k + 1 :]) for k in range(len(deps))]
@@ -506,10 +514,11 @@ def unite(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...]:
     out = list(left)
     for term in right:
         for k, other in enumerate(out):
-            one = _merge_pair(other, term)
-            if one is not None:
-                out[k] = one
-                break
+            if other.support == term.support:
+                one = _merge_pair(other, term)
+                if one is not None:
+                    out[k] = one
+                    break
         else:
             out.append(term)
     if len(out) > MAX_TERMS:
@@ -518,7 +527,7 @@ def unite(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...]:
 
 
 def _merge_pair(a: Term, b: Term) -> Term | None:
-    if a.support != b.support or a.whole != b.whole:
+    if a.whole != b.whole:
         return None
     if a.deps == b.deps:
         if a.lo == b.lo and a.hi == b.hi:
@@ -558,31 +567,33 @@ def rates(term: Term) -> dict[int, Fraction]:
 
 
 def coalesce(terms: Iterable[Term], factor: int, size: int) -> tuple[Term, ...]:
-    """Equal terms whose supports along ``factor`` adjoin become one; a full support becomes none."""
+    """The terms of a concatenation, all limited along ``factor``, in order of where they lie.
+
+    Equal terms that adjoin become one; a term that then covers the whole factor is limited no more.
+    """
     out: list[Term] = []
+    growing: dict[tuple[int, Term], int] = {}
     for term in terms:
-        run = interval(term, factor)
+        begin, end = interval(term, factor) or (0, size)
         bare = with_support(term, factor, None)
-        if run is not None:
-            for k, other in enumerate(out):
-                before = interval(other, factor)
-                if (
-                    before is not None
-                    and before[1] == run[0]
-                    and with_support(other, factor, None) == bare
-                ):
-                    out[k] = with_support(other, factor, (before[0], run[1]))
-                    break
-            else:
-                out.append(term)
-        else:
+        k = growing.pop((begin, bare), None)
+        if k is None:
+            k = len(out)
             out.append(term)
+        else:
+            begin, _ = interval(out[k], factor) or (0, size)
+            out[k] = with_support(bare, factor, (begin, end))
+        growing[end, bare] = k
+    if len(out) > MAX_TERMS:
+        raise NoClosedForm
     done: tuple[Term, ...] = ()
+    parts = []
     for term in out:
         if interval(term, factor) == (0, size):
-            term = with_support(term, factor, None)
-        done = unite(done, (term,))
-    return done
+            done = unite(done, (with_support(term, factor, None),))
+        else:
+            parts.append(term)
+    return (*done, *parts)
 
 
 def shift(term: Term, factor: int, size: int, offset: int) -> Term:

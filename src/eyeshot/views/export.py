@@ -51,7 +51,7 @@ def to_markdown(
         "|---|---|" + "---:|" * (len(table.HEADINGS) - 2),
     ]
     for row in shown:
-        lines.append("| " + " | ".join(map(_cell, row[: len(table.HEADINGS)])) + " |")
+        lines.append("| " + " | ".join(map(_cell, row.cells)) + " |")
     remarks = table.notes(report, shown)
     if remarks:
         lines += ["", *(f"- {_cell(note)}" for note in remarks)]
@@ -61,6 +61,7 @@ def to_markdown(
 def _cell(text: str) -> str:
     """Text that is nothing but text in Markdown."""
     text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     for mark in "\\`*_{}[]<>#|":
         text = text.replace(mark, f"\\{mark}")
     return text
@@ -74,7 +75,7 @@ def to_html(report: Report) -> str:
         "<tr>"
         + "".join(
             f'<td style="text-align:{"left" if k < 2 else "right"}">{escape(cell)}</td>'
-            for k, cell in enumerate(row[: len(table.HEADINGS)])
+            for k, cell in enumerate(row.cells)
         )
         + "</tr>"
         for row in shown

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from eyeshot.analysis.report import Field, Layer, Report
 
-__all__ = ["HEADINGS", "Row", "header", "notes", "rows", "select"]
+__all__ = ["AXIS_HEADINGS", "HEADINGS", "Row", "axis_cells", "header", "notes", "rows", "select"]
 
 HEADINGS = ("layer", "op", "n", "size", "jump", "start", "padding")
+AXIS_HEADINGS = ("axis", "n", "size", "jump", "start", "padding")
 DASH = "–"
 
 
@@ -30,6 +31,11 @@ class Row(NamedTuple):
     bound: bool = False
     is_global: bool = False
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The texts under ``HEADINGS``."""
+        return self.layer, self.op, self.n, self.size, self.jump, self.start, self.padding
+
 
 def number(value: float | Fraction | None) -> str:
     """A number as people write it: 4, 0.5, 1/3; – where there is none, ∞ where it has no end."""
@@ -38,7 +44,9 @@ def number(value: float | Fraction | None) -> str:
     if isinstance(value, Fraction):
         # Halves and the like have a short decimal; others are clearer as fractions.
         if 1000 % value.denominator == 0:
-            return f"{float(value):.3f}".rstrip("0")
+            whole, part = divmod(abs(value), 1)
+            sign = "-" if value < 0 else ""
+            return f"{sign}{whole}.{int(part * 1000):03}".rstrip("0")
         return str(value)
     if math.isinf(value):
         return "∞"
@@ -65,22 +73,37 @@ def size_text(field: Field) -> str:
     )
 
 
-def row(layer: Layer) -> Row:
-    """The cells of one layer."""
-    fields = layer.fields
-    bound = layer.status == "bound"
+def _numbers(fields: Sequence[Field], bound: bool) -> tuple[str, ...]:
+    """The cells from n to padding."""
     size = cell(fields, size_text)
-    return Row(
-        layer.name,
-        layer.op,
+    return (
         cell(fields, lambda f: DASH if f.dim is None else str(f.n)) if fields else DASH,
         f"≤ {size}" if bound else size,
         cell(fields, lambda f: number(f.jump)),
         cell(fields, lambda f: number(f.start)),
         cell(fields, lambda f: number(f.padding)),
-        bound,
-        any(field.is_global for field in fields),
     )
+
+
+def row(layer: Layer) -> Row:
+    """The cells of one layer."""
+    fields = layer.fields
+    bound = any(field.status == "bound" for field in fields)
+    n, size, jump, start, padding = _numbers(fields, bound)
+    is_global = any(field.is_global for field in fields)
+    return Row(layer.name, layer.op, n, size, jump, start, padding, bound, is_global)
+
+
+def axis_cells(report: Report, layer: Layer) -> list[tuple[str, ...]]:
+    """The cells of one layer under ``AXIS_HEADINGS``, one line for each axis of each input."""
+    several = len(report.inputs) > 1
+    return [
+        (
+            f"{field.input} {field.axis}" if several else str(field.axis),
+            *_numbers([field], field.status == "bound"),
+        )
+        for field in layer.fields
+    ]
 
 
 def select(report: Report, pattern: str | None = None, depth: int | None = None) -> Iterable[Layer]:

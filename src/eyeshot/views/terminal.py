@@ -1,10 +1,14 @@
-"""The terminal's table."""
+"""The terminal's table.
+
+Numbers are never cut off or folded: names give way first, then every axis gets a line of its own, and
+a table that is wider still keeps its long lines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eyeshot.views import table
 
@@ -13,48 +17,194 @@ if TYPE_CHECKING:
 
     from eyeshot.analysis.report import Layer, Report
 
-__all__ = ["show", "to_text"]
+__all__ = ["painter", "render", "to_text"]
 
-NARROWEST = 80
+GAP = "   "
+#: How narrow the columns of names may become: at first, and where that does not suffice.
+FOLDED = ({"layer": 20, "op": 8, "axis": 8}, {"layer": 10, "op": 5, "axis": 5})
+NAMES = tuple(FOLDED[0])
+Paint = Callable[[str, str], str]
+#: A row: for every column the texts below each other in it.
+Cells = list[list[str]]
 
 
-def show(
-    report: Report, layers: Iterable[Layer], console: Console, depth: int | None = None
-) -> None:
-    """Print the table of ``layers`` to ``console``."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def render(
+    report: Report,
+    layers: Iterable[Layer],
+    depth: int | None = None,
+    width: int | None = None,
+    paint: Paint = lambda text, style: text,
+) -> str:
+    """The table of ``layers`` as text, in lines of ``width`` cells; None: as wide as it takes."""
+    layers = list(layers)
+    rows = table.rows(layers, depth)
+    headings: tuple[str, ...] = table.HEADINGS
+    cells: list[Cells] = [[[_plain(text)] for text in row.cells] for row in rows]
+    columns = _columns(headings, cells, width)
+    if width is not None and _total(columns) > width and any(len(x.fields) > 1 for x in layers):
+        headings = ("layer", "op", *table.AXIS_HEADINGS)
+        cells = []
+        for layer, row in zip(layers, rows, strict=True):
+            lines = table.axis_cells(report, layer)
+            each = [[_plain(text) for text in column] for column in zip(*lines, strict=True)]
+            cells.append([[_plain(row.layer)], [_plain(row.op)], *each])
+        columns = _columns(headings, cells, width)
+
+    out = [paint(line, "bold") for line in _wrap(_plain(table.header(report)), width)]
+    out.append(_line(headings, headings, columns, lambda text, heading: paint(text, "bold")))
+    out.append("─" * _total(columns))
+    for one, row in zip(cells, rows, strict=True):
+        out += _lines(headings, one, columns, paint, row.bound)
+    for remark in table.notes(report, rows):
+        out += [paint(line, "dim") for line in _wrap(_plain(remark), width)]
+    return "\n".join(out) + "\n"
+
+
+def to_text(report: Report, width: int = 80) -> str:
+    """The table as plain text."""
+    return render(report, report, width=width).rstrip("\n")
+
+
+def painter(console: Console) -> Paint:
+    """A function that styles text with the escape codes that ``console`` would use, if any."""
+    from rich.console import Console
     from rich.text import Text
 
-    shown = table.rows(layers, depth)
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for heading in table.HEADINGS:
-        left = heading in ("layer", "op")
-        options: dict[str, Any] = {"overflow": "fold"} if left else {"no_wrap": True}
-        grid.add_column(heading, justify="left" if left else "right", **options)
-    for row in shown:
-        style = "yellow" if row.bound else ""
-        cells = [Text(_plain(cell)) for cell in row[: len(table.HEADINGS)]]
-        cells[1].stylize("dim")
-        cells[3].stylize("bold")
-        grid.add_row(*cells, style=style)
-    console.print(Text(_plain(table.header(report)), style="bold"))
-    console.print(grid)
-    for note in table.notes(report, shown):
-        console.print(escape(_plain(note)), style="dim", highlight=False, soft_wrap=False)
+    out = StringIO()
+    like = Console(
+        file=out,
+        force_terminal=console.is_terminal,
+        color_system=console.color_system,  # type: ignore[arg-type]
+        no_color=console.no_color,
+        legacy_windows=False,
+    )
+    codes: dict[str, tuple[str, str]] = {}
+
+    def paint(text: str, style: str) -> str:
+        if style not in codes:
+            out.truncate(out.seek(0))
+            like.print(Text("|", style=style), end="")
+            before, _, after = out.getvalue().partition("|")
+            codes[style] = before, after
+        before, after = codes[style]
+        return f"{before}{text}{after}" if text else text
+
+    return paint
 
 
 def _plain(text: str) -> str:
     """Without control characters: a layer's name must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def to_text(report: Report, width: int = NARROWEST) -> str:
-    """The table as plain text."""
-    from rich.console import Console
+def _cells(text: str) -> int:
+    """How many cells of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
 
-    out = StringIO()
-    console = Console(file=out, width=width, color_system=None, force_terminal=False)
-    show(report, report, console)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return cell_len(text)
+
+
+def _columns(headings: Sequence[str], rows: Sequence[Cells], width: int | None) -> list[int]:
+    """The columns' widths; those of names shrink where ``width`` asks for it."""
+    out = [_cells(heading) for heading in headings]
+    for row in rows:
+        for k, texts in enumerate(row):
+            out[k] = max(out[k], *map(_cells, texts))
+    if width is not None:
+        for least in FOLDED:
+            for k, heading in enumerate(headings):
+                if heading in least:
+                    room = out[k] - max(0, _total(out) - width)
+                    out[k] = max(min(out[k], least[heading]), room)
+    return out
+
+
+def _total(columns: Sequence[int]) -> int:
+    return sum(columns) + len(GAP) * (len(columns) - 1)
+
+
+def _lines(
+    headings: Sequence[str], row: Cells, columns: Sequence[int], paint: Paint, bound: bool
+) -> Iterator[str]:
+    """One row, in several lines where it has several axes or a name is folded."""
+
+    def styled(text: str, heading: str) -> str:
+        style = {"op": "dim", "size": "bold"}.get(heading, "")
+        style = f"yellow {style}".strip() if bound else style
+        return paint(text, style) if style else text
+
+    if "axis" in headings:
+        # A folded axis takes several lines; its numbers stand in the first.
+        k = headings.index("axis")
+        folds = [_fold(text, columns[k]) for text in row[k]]
+        blanks = [[""] * (len(fold) - 1) for fold in folds]
+        row = [
+            *row[:k],
+            [text for fold in folds for text in fold],
+            *(
+                [line for text, blank in zip(texts, blanks, strict=True) for line in (text, *blank)]
+                for texts in row[k + 1 :]
+            ),
+        ]
+    row = [
+        _fold(texts[0], size) if heading in ("layer", "op") else texts
+        for heading, texts, size in zip(headings, row, columns, strict=True)
+    ]
+    for k in range(max(map(len, row))):
+        cells = [texts[k] if k < len(texts) else "" for texts in row]
+        yield _line(headings, cells, columns, styled)
+
+
+def _line(
+    headings: Sequence[str], cells: Sequence[str], columns: Sequence[int], styled: Paint
+) -> str:
+    out = []
+    for heading, text, size in zip(headings, cells, columns, strict=True):
+        space = " " * (size - _cells(text))
+        text = styled(text, heading) if text else text
+        out.append(f"{text}{space}" if heading in NAMES else f"{space}{text}")
+    return GAP.join(out).rstrip()
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """Pieces of at most ``width`` cells, broken after a dot or the like where one is near."""
+    out = []
+    while _cells(text) > width:
+        end = _fitting(text, width)
+        near = max(text.rfind(mark, 0, end) for mark in "./_-: ") + 1
+        if near > end // 2:
+            end = near
+        out.append(text[:end])
+        text = text[end:]
+    return [*out, text]
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many characters fit into ``width`` cells, at least one."""
+    total = 0
+    for k, char in enumerate(text):
+        total += _cells(char)
+        if total > width:
+            return max(1, k)
+    return len(text)
+
+
+def _wrap(text: str, width: int | None) -> list[str]:
+    """Lines of whole words."""
+    if width is None or _cells(text) <= width:
+        return [text]
+    out = [""]
+    for word in text.split(" "):
+        longer = f"{out[-1]} {word}" if out[-1] else word
+        if _cells(longer) <= width:
+            out[-1] = longer
+        else:
+            *full, last = _fold(word, width)
+            out += [*full, last] if out[-1] else []
+            if not out[-1]:
+                out[-1:] = [*full, last]
+    return out

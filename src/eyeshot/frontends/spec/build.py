@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, get_args, get_type_hints
 
@@ -40,11 +41,14 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
     if full:
         for key in spec:
             if key not in TOP:
-                builder.fail("", f"unknown field {key!r}{_near(key, TOP)}")
+                builder.fail("", f"unknown field {_show(key)}{_near(key, TOP)}")
+        for key in ("name", "description"):
+            if not isinstance(spec.get(key, ""), str):
+                builder.fail(key, f"expected a text, got {_kind(spec[key])}")
         layers = builder.entries(spec["layers"], "layers")
         prefix = "layers."
     else:
-        layers = builder.entries(spec, "layers")
+        layers = builder.entries(spec, "")
         prefix = ""
     builder.prefix = prefix
     builder.short = not full
@@ -94,13 +98,33 @@ def _kind(value: Any) -> str:
 
 
 def _near(name: Any, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), list(names), 1, 0.6)
+    if not isinstance(name, str):
+        return ""
+    close = difflib.get_close_matches(name, list(names), 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _show(value: Any) -> str:
-    out = repr(value)
+    try:
+        out = repr(value)
+    except (ValueError, RecursionError):  # an int of too many digits, a list in a list in a list …
+        out = f"{'a huge number' if isinstance(value, int) else _kind(value)}"
     return out if len(out) <= 60 else f"{out[:57]}..."
+
+
+def _odd(name: str) -> str:
+    """What is wrong with a name, or nothing: names go to terminals, files and other programs."""
+    if not name:
+        return "a name may not be empty"
+    if not name.isprintable():
+        for char in name:
+            if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
+                return f"a name may not hold control characters, got {_cut(name)!a}"
+    return ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class _Builder:
@@ -124,6 +148,8 @@ class _Builder:
                 if not isinstance(name, str):
                     hint = " (quote it)" if isinstance(name, bool | int | float) else ""
                     self.fail(place, f"a layer's name must be a text, got {_show(name)}{hint}")
+                if odd := _odd(name):
+                    self.fail(place, odd)
             return list(layers.items())
         out: list[tuple[str, Any]] = []
         seen: set[str] = set()
@@ -133,6 +159,8 @@ class _Builder:
             name = layer.get("name")
             if not isinstance(name, str):
                 self.fail(f"{place}[{k}].name", f"expected a text, got {_kind(name)}")
+            if odd := _odd(name):
+                self.fail(f"{place}[{k}].name", odd)
             if name in seen:
                 self.fail(f"{place}[{k}].name", f"{name!r} is there twice")
             seen.add(name)
@@ -151,6 +179,8 @@ class _Builder:
         for name in given:
             if not isinstance(name, str):
                 self.fail("inputs", f"an input's name must be a text, got {_show(name)}")
+            if odd := _odd(name):
+                self.fail("inputs", odd)
         return dict(given)
 
     def inputs(self, defaults: dict[str, Any], sizes: InputSizes | None, axes: int | None) -> None:
@@ -278,6 +308,8 @@ class _Builder:
                 value = graph.add(Join(), value)
             if type(struct) is Opaque:
                 op = struct.function
+                if odd := _odd(op):
+                    self.fail(f"{self.prefix}{name}.function", odd)
                 graph.bounds[value] = Diagnostic(
                     "unknown-op",
                     name,
@@ -301,28 +333,29 @@ class _Builder:
     def ordered(self, jobs: list[tuple[str, Any, list[str]]]) -> list[tuple[str, Any, list[str]]]:
         """Jobs after those that they read, in the order of the file where that allows."""
         byname = {job[0]: job for job in jobs}
-        state: dict[str, int] = {}
+        begun: set[str] = set()
+        done: set[str] = set()
         out: list[tuple[str, Any, list[str]]] = []
         for start, _, _ in jobs:
-            stack = [start]
+            stack = [] if start in done else [(start, iter(byname[start][2]))]
+            begun.add(start)
             while stack:
-                name = stack[-1]
-                if state.get(name) == 2:
-                    stack.pop()
-                    continue
-                waiting = [r for r in byname[name][2] if r in byname and state.get(r) != 2]
-                if not waiting:
-                    state[name] = 2
-                    out.append(byname[name])
-                    stack.pop()
-                    continue
-                state[name] = 1
-                for read in reversed(waiting):
-                    if state.get(read) == 1:
-                        loop = stack[stack.index(read) :]
+                name, rest = stack[-1]
+                for read in rest:
+                    if read not in byname or read in done:
+                        continue
+                    if read in begun:
+                        path = [name for name, _ in stack]
+                        loop = path[path.index(read) :]
                         shown = " → ".join([*loop[:6], *(["…"] if len(loop) > 6 else []), read])
                         self.fail(f"{self.prefix}{name}.inputs", f"a cycle: {shown}")
-                stack.append(waiting[0])
+                    begun.add(read)
+                    stack.append((read, iter(byname[read][2])))
+                    break
+                else:
+                    done.add(name)
+                    out.append(byname[name])
+                    stack.pop()
         return out
 
     def operator(self, name: str, layer: Any) -> tuple[Operator, str]:
