@@ -234,7 +234,7 @@ def test_reflected_reads_are_covered_by_the_box() -> None:
 def test_a_jump_that_can_not_be_counted_is_an_error() -> None:
     # A map of one unit can be strided for ever; its jump doubles each time.
     layers = {f"l{k}": [1, 2, 0] for k in range(60)}
-    with pytest.raises(eyeshot.EyeshotError, match="l53: the jump passes"):
+    with pytest.raises(eyeshot.EyeshotError, match="l52: the jump passes"):
         eyeshot.analyze(layers, input=1)
 
 

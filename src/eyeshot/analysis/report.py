@@ -139,7 +139,10 @@ class Layer:
     @property
     def fields(self) -> tuple[Field, ...]:
         """One :class:`Field` per (input, axis)."""
-        return tuple([form.field() for form in self._forms])
+        fields: tuple[Field, ...] | None = self.__dict__.get("_fields")
+        if fields is None:
+            fields = self.__dict__["_fields"] = tuple([form.field() for form in self._forms])
+        return fields
 
     @property
     def size(self) -> tuple[Number, ...]:
@@ -164,7 +167,7 @@ class Layer:
     @property
     def status(self) -> str:
         """``exact`` or ``bound`` (some field is an upper bound)."""
-        return "bound" if any(field.bound for field in self._state.fields) else "exact"
+        return "bound" if any(field.status == "bound" for field in self.fields) else "exact"
 
     @property
     def is_global(self) -> bool:
@@ -280,7 +283,7 @@ class Layer:
 class _Form:
     """One field of a layer, brought to the dims that tell its units apart; worked out when asked for."""
 
-    __slots__ = ("_canvas", "_field", "_units", "dim", "k", "layer", "raw", "state")
+    __slots__ = ("_canvas", "_units", "dim", "k", "layer", "raw", "state")
 
     def __init__(self, layer: Layer, state: engine.State, k: int) -> None:
         self.layer = layer
@@ -288,7 +291,6 @@ class _Form:
         self.state = state
         self.raw = state.fields[k]
         self.dim = self._dim()
-        self._field: Field | None = None
         self._canvas: Canvas | Literal["unknown"] | None = "unknown"
         self._units: tuple[Term, ...] | Literal["unknown"] | None = "unknown"
 
@@ -395,11 +397,7 @@ class _Form:
         return min(h[0] for h in hulls), max(h[1] for h in hulls)
 
     def field(self) -> Field:
-        if self._field is None:
-            self._field = self._view()
-        return self._field
-
-    def _view(self) -> Field:
+        """The numbers of this field."""
         report = self.layer._report
         source, axis = report._axes[self.k]
         n = 1 if self.dim is None else self.layer.shape[self.dim]
@@ -413,9 +411,7 @@ class _Form:
         if canvas is not None:
             period, advance, begin, end = canvas
             first: tuple[Number, Number] = (begin[0], end[0])
-            if all(
-                low == -math.inf and high == math.inf for low, high in zip(*canvas[2:], strict=True)
-            ):
+            if first == (-math.inf, math.inf) and len(set(begin)) == len(set(end)) == 1:
                 # Past and future without end, as of a recurrence in both directions.
                 is_global, size = True, source.shape[axis]
                 jump = _ratio(advance, period)
@@ -556,15 +552,25 @@ class Report:
     @property
     def status(self) -> str:
         """``exact``, or ``bound`` where some layer's field is only an upper bound."""
-        bound = any(
-            field.bound for mark in self._marks for field in self._states[mark.value].fields
-        )
-        return "bound" if bound else "exact"
+        return "bound" if any(layer.status == "bound" for layer in self) else "exact"
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Why fields are bounds, and what else a reader should know."""
-        return tuple(self._graph.bounds.values())
+        """Why fields are bounds."""
+        found = list(self._graph.bounds.values())
+        for layer in self:
+            for field, raw in zip(layer.fields, layer._state.fields, strict=True):
+                if field.status == "bound" and not raw.bound:
+                    found.append(
+                        Diagnostic(
+                            "too-large",
+                            layer.name,
+                            layer.op,
+                            f"axis {field.axis} of {field.input} is too long to look at unit by unit; "
+                            "the size is that of the whole axis or less",
+                        )
+                    )
+        return tuple(found)
 
     # --- the image engine
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 import msgspec
 
-from eyeshot.core.graph import Diagnostic, Graph
+from eyeshot.core.graph import Diagnostic, Graph, shape_text
 from eyeshot.core.primitives import MAX_SIZE, Input, Join, Shape
 from eyeshot.errors import EyeshotError, FieldError, SpecError
 from eyeshot.frontends.spec.operators import OPERATORS, Opaque, Operator, Window
@@ -91,9 +91,9 @@ def _kind(value: Any) -> str:
         case str():
             return "a text"
         case list() | tuple():
-            return "a list"
+            return "a list" if value else "an empty list"
         case Mapping():
-            return "a mapping"
+            return "a mapping" if value else "an empty mapping"
     return type(value).__name__
 
 
@@ -303,6 +303,12 @@ class _Builder:
                     f"{self.prefix}{name}.{error.field}" if error.field else f"{self.prefix}{name}"
                 )
                 self.fail(place, error.why)
+            if max(graph.shapes[value], default=1) > MAX_SIZE:
+                self.fail(
+                    f"{self.prefix}{name}",
+                    f"gives a tensor of {shape_text(graph.shapes[value])}; "
+                    "a size may be at most 2^40",
+                )
             if value < before:
                 # Nothing to do; still a tensor of its own, which `of=` can name apart from its input.
                 value = graph.add(Join(), value)
@@ -430,7 +436,7 @@ class _Builder:
         if not isinstance(given, list | tuple) or not given:
             self.fail("outputs", f"expected a list of layers, got {_kind(given)}")
         for name in given:
-            if name not in names:
+            if not isinstance(name, str) or name not in names:
                 self.fail("outputs", f"there is no layer {_show(name)}{_near(name, names)}")
         graph.outputs = list(given)
 
@@ -449,6 +455,9 @@ def _plain(problem: str) -> str:
         problem,
     )
     problem = re.sub(r", got .*$", "", problem)
+    problem = problem.replace(f"<= {MAX_SIZE}", "of at most 2^40")
+    problem = problem.replace(f">= {-MAX_SIZE}", "of at least -2^40")
+    problem = problem.replace(" >= ", " of at least ").replace(" <= ", " of at most ")
     return problem[:1].lower() + problem[1:]
 
 

@@ -54,6 +54,8 @@ class _Malformed(Exception):
 
 def parse(text: str, suffix: str) -> Any:
     """The value that ``text`` writes in the format of ``suffix``."""
+    if not text.strip():
+        raise _Malformed("is empty")
     try:
         if suffix == ".json":
             return json.loads(text, object_pairs_hook=_unique)
