@@ -109,6 +109,8 @@ def _write(text: str, output: str | None = None) -> None:
     if output is None:
         _print(text)
         return
+    if not output:
+        raise EyeshotError("--output: no file name")
     target = Path(output)
     try:
         if target.exists() and not target.is_file():
@@ -130,8 +132,6 @@ def _write(text: str, output: str | None = None) -> None:
             raise
     except OSError as error:
         raise EyeshotError(f"{output}: {error.strerror or error}") from None
-    except ValueError as error:  # a zero byte
-        raise EyeshotError(f"{output!r}: {error}") from None
 
 
 def _print(text: str) -> None:

@@ -297,18 +297,21 @@ class _Form:
     def _dim(self) -> int | None:
         """The dim along which units move farthest, or else one along which only some of them read."""
         tags, terms = self.raw.tags, self.raw.terms
-        best = -1.0
+        best: int | None = None
         found = None
         for dim, group in enumerate(self.state.dims):
             for factor, size in group:
-                for tagged, weight in tags:
-                    if tagged != factor or weight <= best:
+                for tagged, rank in tags:
+                    if tagged != factor:
                         continue
-                    if not weight and (
-                        size == 1 if terms is None else not any(t.uses(factor) for t in terms)
+                    if rank is not None:
+                        if best is None or rank < best:
+                            best, found = rank, dim
+                    elif found is None and (
+                        size > 1 if terms is None else any(t.uses(factor) for t in terms)
                     ):
-                        continue
-                    best, found = weight, dim
+                        # Mixed once; units still differ where only some of them read.
+                        found = dim
         return found
 
     @property
@@ -445,8 +448,14 @@ class _Form:
         terms = self.raw.terms
         if terms == ():
             return 0, (0, 0), True
-        if self.dim is None and self.raw.spans and terms is not None:
-            return length, (0, length), True
+        if (
+            self.dim is None
+            and self.raw.reach is not None
+            and terms is not None
+            and len({term.whole for term in terms}) == 1
+        ):
+            low, high = self.raw.reach
+            return high - low, (low, high), True
         report = self.layer._report
         try:
             hulls = report._spans(self.layer._value)[self.k]

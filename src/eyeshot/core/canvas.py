@@ -12,11 +12,12 @@ engine has the answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count, pairwise
 from typing import NamedTuple, cast
 
 from eyeshot.core import terms as algebra
+from eyeshot.core.fields import NOTHING, Field, concat, unite
 from eyeshot.core.graph import Graph
 from eyeshot.core.primitives import (
     Concat,
@@ -26,7 +27,7 @@ from eyeshot.core.primitives import (
     Shape,
     Stencil,
 )
-from eyeshot.core.terms import NoClosedForm, Term
+from eyeshot.core.terms import Term
 from eyeshot.errors import EyeshotError
 
 __all__ = ["Canvas", "Field", "Source", "State"]
@@ -44,36 +45,6 @@ class Source(NamedTuple):
     name: str
     shape: Shape
     axes: tuple[int, ...]
-
-
-class Field(NamedTuple):
-    """What a tensor's elements read along one input axis.
-
-    ``terms`` is None where there is no closed form. ``tags`` lists (factor, weight) for the factors
-    that follow the axis; the weight is about how many input positions a step moves, 0 along a dim that
-    followed the axis until it was mixed. ``bound``: an upper
-    bound only. ``folds``: some border reads are folded back inside (reflect, replicate, wrap), which an
-    unbounded canvas does not show.
-    """
-
-    terms: tuple[Term, ...] | None = ()
-    tags: tuple[tuple[int, float], ...] = ()
-    bound: bool = False
-    folds: bool = False
-    spans: bool = False
-
-    @property
-    def reads(self) -> bool:
-        return self.terms is None or bool(self.terms)
-
-    def uses(self, factor: int) -> bool:
-        for tagged, weight in self.tags:
-            if tagged == factor and weight:
-                return True
-        return self.terms is not None and any(term.uses(factor) for term in self.terms)
-
-
-NOTHING = Field()
 
 
 class State(NamedTuple):
@@ -151,7 +122,7 @@ class Canvas:
             if j == k:
                 factor = dims[axis][0][0]
                 term = Term(((factor, 1, 1),), (0,), (1,))
-                fields.append(Field((term,), ((factor, 1.0),), spans=True))
+                fields.append(Field((term,), ((factor, 0),), reach=(0, source.shape[axis])))
             else:
                 fields.append(NOTHING)
         return State(dims, tuple(fields))
@@ -171,22 +142,9 @@ class Canvas:
             dims = (*state.dims[:dim], (*group[:-2], new), *state.dims[dim + 1 :])
             state = State(
                 dims,
-                tuple(self._merge(f, major, minor, n1, n2, new[0]) for f in state.fields),
+                tuple([f.merge(major, minor, n1, n2, new[0]) for f in state.fields]),
             )
         return state
-
-    @staticmethod
-    def _merge(field: Field, major: int, minor: int, n1: int, n2: int, new: int) -> Field:
-        weights = dict(field.tags)
-        high, low = weights.pop(major, None), weights.pop(minor, None)
-        if low or high:
-            weights[new] = low or (high or 0.0) / n2
-        elif low is not None or high is not None:
-            weights[new] = 0.0
-        return _each(
-            field._replace(tags=tuple(weights.items())),
-            lambda term: algebra.merge(term, major, minor, n1, n2, new),
-        )
 
     # --- the five primitives
 
@@ -196,44 +154,11 @@ class Canvas:
             state = self._single(state, dim)
         dims, fields = state
         factor, n_in = dims[dim][0]
-        new = []
-        rate = taps.advance / taps.period if taps.advance else 1.0
-        folding: bool | None = None
-        ends: bool | None = None
-        for field in fields:
-            if field.terms is None or field.terms:
-                tags = field.tags
-                if rate != 1.0:
-                    tags = tuple((f, w * abs(rate) if f == factor else w) for f, w in tags)
-                folds = field.folds
-                if taps.border != "drop" and not folds and field.uses(factor):
-                    if folding is None:
-                        reach = taps.reach(size)
-                        folding = reach is not None and (reach[0] < 0 or reach[1] >= n_in)
-                    folds = folding
-                terms = field.terms
-                if terms is not None:
-                    try:
-                        if len(terms) == 1:
-                            terms = tuple(algebra.stencil(terms[0], factor, taps, n_in, size))
-                        else:
-                            done: tuple[Term, ...] = ()
-                            for term in terms:
-                                pieces = algebra.stencil(term, factor, taps, n_in, size)
-                                done = algebra.unite(done, tuple(pieces))
-                            terms = done
-                    except NoClosedForm:
-                        terms = None
-                spans = field.spans
-                if spans and field.uses(factor):
-                    if ends is None:
-                        ends = taps.reads(0, 0) and taps.reads(size - 1, n_in - 1)
-                    spans = ends
-                field = Field(terms, tags, field.bound, folds, spans)
-            new.append(field)
+        read = algebra.Reading(factor, taps, n_in, size)
+        fields = tuple([field.stencil(read) if field.reads else field for field in fields])
         if size != n_in:
             dims = (*dims[:dim], ((factor, size),), *dims[dim + 1 :])
-        return State(dims, tuple(new))
+        return State(dims, fields)
 
     def _mix(self, state: State, prim: Mix) -> State:
         dims, sizes, groups, causal = prim
@@ -246,10 +171,7 @@ class Canvas:
             factor, n = state.dims[dims[0]][0]
             return State(
                 state.dims,
-                tuple(
-                    _each(field, lambda term: [algebra.causal(term, factor, n)])
-                    for field in state.fields
-                ),
+                tuple([field.causal(factor, n) for field in state.fields]),
             )
         mixed = [factor for dim in dims for factor in state.dims[dim]]
         layout = list(state.dims)
@@ -260,21 +182,22 @@ class Canvas:
         fields = state.fields
         if any(field.uses(f) for f, _ in mixed for field in fields):
             sizes_of = {f: n for group in state.dims for f, n in group}
-            fields = tuple(_mix_field(field, mixed, sizes_of) for field in fields)
+            gone = [f for f, _ in mixed]
+            fields = tuple([field.mix(gone, sizes_of) for field in fields])
         return State(tuple(layout), fields)
 
     def _mix_groups(self, state: State, dim: int, size: int, groups: int) -> State:
-        shape = tuple(math.prod(n for _, n in group) for group in state.dims)
-        if shape[dim] == groups:
-            if size == groups:
-                return state
-            state = self._reshape(state, (*shape[: dim + 1], 1, *shape[dim + 1 :]))
+        """Channels as (group, member): the members are mixed, the groups stay apart."""
+        each = _size(state.dims[dim]) // groups
+        if each == 1:
+            group, member = list(state.dims[dim]), next(self._fresh)
         else:
-            split = (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
-            state = self._reshape(state, split)
-            state = self._mix(state, Mix((dim + 1,), (1,)))
-        inner = (*state.dims[dim], (state.dims[dim + 1][0][0], size // groups))
-        return State((*state.dims[:dim], inner, *state.dims[dim + 2 :]), state.fields)
+            state = self._refactor(state, dim, (groups, each))
+            *group, (member, _) = state.dims[dim]
+            sizes = {f: n for factors in state.dims for f, n in factors}
+            state = State(state.dims, tuple([field.mix([member], sizes) for field in state.fields]))
+        inner = (*group, (member, size // groups)) if size > groups else tuple(group)
+        return State((*state.dims[:dim], inner, *state.dims[dim + 1 :]), state.fields)
 
     def _rearrange(self, state: State, prim: Rearrange) -> State:
         split, order, shape, expand = prim
@@ -307,7 +230,9 @@ class Canvas:
                 spare = len(pending) - (len(shape) - k)
                 if spare > 0 and all(m == 1 for _, m in pending):
                     # More 1s than dims left for them: those that follow no axis go first.
-                    idle = [p for p in reversed(pending) if not _follow(fields, p[0])][:spare]
+                    idle = [
+                        p for p in reversed(pending) if not any(f.tagged(p[0]) for f in fields)
+                    ][:spare]
                     pending = [p for p in pending if p not in idle]
                 one = pending.pop() if pending and pending[-1][1] == 1 else (next(self._fresh), 1)
                 dims.append((one,))
@@ -321,15 +246,14 @@ class Canvas:
                     # A map of one unit keeps its axis when it is upsampled by rearranging.
                     group.append((factor, 1))
                 elif size == 1:
-                    fields = _drop_factor(fields, factor)
+                    fields = tuple([field.drop(factor) for field in fields])
                 elif rest % size == 0:
                     group.append((factor, size))
                     done *= size
                 elif size % rest == 0:
                     major, minor = next(self._fresh), next(self._fresh)
                     fields = tuple(
-                        _split_field(field, factor, major, minor, rest, size // rest)
-                        for field in fields
+                        field.split(factor, major, minor, rest, size // rest) for field in fields
                     )
                     group.append((major, rest))
                     pending.append((minor, size // rest))
@@ -337,29 +261,27 @@ class Canvas:
                 else:
                     other, more = pending.pop()
                     if more == 1:
-                        fields = _drop_factor(fields, other)
+                        fields = tuple([field.drop(other) for field in fields])
                         pending.append((factor, size))
                         continue
                     new = next(self._fresh)
-                    fields = tuple(
-                        self._merge(field, factor, other, size, more, new) for field in fields
-                    )
+                    fields = tuple(field.merge(factor, other, size, more, new) for field in fields)
                     pending.append((new, size * more))
             dims.append(tuple(group))
         for factor, _ in pending:
-            fields = _drop_factor(fields, factor)
+            fields = tuple([field.drop(factor) for field in fields])
         return State(tuple(dims), fields)
 
     def _widen(self, state: State, dim: int, size: int) -> State:
         """A size-1 dim broadcast: its one position is meant everywhere."""
         new = next(self._fresh)
         gone = [factor for factor, _ in state.dims[dim]]
-        followed = [any(f in gone for f, _ in field.tags) for field in state.fields]
+        followed = [any(field.tagged(f) for f in gone) for field in state.fields]
         fields = state.fields
         for factor in gone:
-            fields = _drop_factor(fields, factor)
+            fields = tuple([field.drop(factor) for field in fields])
         fields = tuple(
-            field._replace(tags=(*field.tags, (new, 0.0))) if was else field
+            field._replace(tags=(*field.tags, (new, None))) if was else field
             for field, was in zip(fields, followed, strict=True)
         )
         return State((*state.dims[:dim], ((new, size),), *state.dims[dim + 1 :]), fields)
@@ -373,7 +295,7 @@ class Canvas:
         first, *others = (self._broadcast(state, shape) for state in states)
         for other in others:
             first, other = self._align(first, other)
-            first = State(first.dims, tuple(map(_unite, first.fields, other.fields)))
+            first = State(first.dims, tuple(map(unite, first.fields, other.fields)))
         return first
 
     def _broadcast(self, state: State, shape: Shape) -> State:
@@ -411,7 +333,7 @@ class Canvas:
             # The dim in question keeps factors of its own, clear of the names given.
             for factor, _ in b.dims[but]:
                 names[factor] = next(self._fresh)
-        fields = tuple(_rename(field, names) for field in b.fields)
+        fields = tuple([field.rename(names) for field in b.fields])
         dims = a.dims
         if but >= 0:
             own = tuple((names[f], n) for f, n in b.dims[but])
@@ -443,9 +365,9 @@ class Canvas:
                 _, state = self._align(base, state, but=dim)
                 own = state.dims[dim][0][0]
                 for k, field in enumerate(state.fields):
-                    parts[k].append(_shift_field(field, own, factor, n, offset))
+                    parts[k].append(_place(field, own, factor, n, offset))
             offset += n
-        fields = tuple(_concat_fields(pieces, factor, total) for pieces in parts)
+        fields = tuple([concat(pieces, factor, total) for pieces in parts])
         return State((*base.dims[:dim], ((factor, total),), *base.dims[dim + 1 :]), fields)
 
 
@@ -475,129 +397,6 @@ def _refine(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(high // low for low, high in reversed(steps)) or (1,)
 
 
-def _each(field: Field, act: Callable[[Term], list[Term]]) -> Field:
-    """The field with every term replaced by what ``act`` makes of it."""
-    if not field.terms:
-        return field
-    done: tuple[Term, ...] | None = ()
-    try:
-        for term in field.terms:
-            done = algebra.unite(done or (), tuple(act(term)))
-    except NoClosedForm:
-        done = None
-    return field._replace(terms=done)
-
-
-def _unite(a: Field, b: Field) -> Field:
-    if a is b:
-        return a
-    tags = a.tags
-    if tags != b.tags:
-        weights = dict(tags)
-        for f, w in b.tags:
-            weights[f] = max(w, weights.get(f, 0.0))
-        tags = tuple(weights.items())
-    terms = None
-    if a.terms is not None and b.terms is not None:
-        try:
-            terms = algebra.unite(a.terms, b.terms)
-        except NoClosedForm:
-            terms = None
-    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, a.spans or b.spans)
-
-
-def _mix_field(field: Field, mixed: list[Factor], sizes: dict[int, int]) -> Field:
-    gone = {f for f, _ in mixed}
-    follows = {f for f, weight in field.tags if weight}
-
-    def act(term: Term) -> list[Term]:
-        # The axis is read whole once no factor that follows it is left to tell units apart.
-        followed = [f for f, _, _ in term.deps if f in follows]
-        lost = any(f in gone and sizes[f] > 1 for f in followed)
-        left = [f for f in followed if f not in gone]
-        whole = lost and not any(sizes[f] > 1 for f in left)
-        for factor, size in mixed:
-            term = algebra.mix(term, factor, size)
-        if not whole:
-            return [term]
-        for factor in left:
-            term = algebra.mix(term, factor, 1)
-        return [term._replace(whole=True)]
-
-    tags = tuple((f, 0.0 if f in gone else weight) for f, weight in field.tags)
-    return _each(field, act)._replace(tags=tags)
-
-
-def _split_field(field: Field, factor: int, major: int, minor: int, n1: int, n2: int) -> Field:
-    weights = dict(field.tags)
-    if factor not in weights and not field.uses(factor):
-        return field
-    weight = weights.pop(factor, None)
-    if weight is not None:
-        weights[major], weights[minor] = weight * n2, weight
-    return _each(
-        field._replace(tags=tuple(weights.items())),
-        lambda term: algebra.split(term, factor, major, minor, n1, n2),
-    )
-
-
-def _follow(fields: tuple[Field, ...], factor: int) -> bool:
-    """Whether the factor follows an input axis, or did."""
-    return any(f == factor for field in fields for f, _ in field.tags)
-
-
-def _drop_factor(fields: tuple[Field, ...], factor: int) -> tuple[Field, ...]:
-    if not any(field.uses(factor) or factor in dict(field.tags) for field in fields):
-        return fields
-
-    def act(term: Term) -> list[Term]:
-        new = algebra.drop(term, factor)
-        return [] if new is None else [new]
-
-    return tuple(
-        _each(field._replace(tags=tuple(t for t in field.tags if t[0] != factor)), act)
-        for field in fields
-    )
-
-
-def _rename(field: Field, names: dict[int, int]) -> Field:
-    if not names:
-        return field
-    tags = tuple((names.get(f, f), w) for f, w in field.tags)
-    if field.terms is None:
-        return field._replace(tags=tags)
-    return field._replace(
-        tags=tags, terms=tuple(algebra.relabel(term, names) for term in field.terms)
-    )
-
-
-def _shift_field(field: Field, own: int, factor: int, n: int, offset: int) -> Field:
+def _place(field: Field, own: int, factor: int, n: int, offset: int) -> Field:
     """One input of a concatenation, moved to its place along the new ``factor``."""
-    return _each(
-        _rename(field, {own: factor}), lambda term: [algebra.shift(term, factor, n, offset)]
-    )
-
-
-def _concat_fields(pieces: list[Field], factor: int, total: int) -> Field:
-    if not pieces:
-        return NOTHING
-    weights: dict[int, float] = {}
-    for piece in pieces:
-        for f, w in piece.tags:
-            weights[f] = max(w, weights.get(f, 0.0))
-    terms: tuple[Term, ...] | None = None
-    if all(piece.terms is not None for piece in pieces):
-        try:
-            terms = algebra.coalesce(
-                (term for piece in pieces for term in piece.terms or ()), factor, total
-            )
-        except NoClosedForm:
-            terms = None
-    return Field(
-        terms,
-        tuple(weights.items()),
-        any(piece.bound for piece in pieces),
-        any(piece.folds for piece in pieces),
-        # Along a dim that follows the axis a piece's last position is not the whole's.
-        not weights.get(factor) and any(piece.spans for piece in pieces),
-    )
+    return field.rename({own: factor}).each(lambda term: [algebra.shift(term, factor, n, offset)])

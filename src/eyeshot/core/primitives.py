@@ -63,12 +63,6 @@ class Taps(NamedTuple):
         turn, phase = divmod(i, self.period)
         return self.first[phase] + self.advance * turn, self.counts[phase]
 
-    def reads(self, i: int, position: int) -> bool:
-        """Whether output ``i`` reads ``position``, which is inside; folded reads are left out."""
-        first, count = self.window(i)
-        steps, rest = divmod(position - first, self.step)
-        return rest == 0 and 0 <= steps < count
-
     def reach(self, size: int) -> tuple[int, int] | None:
         """Smallest and largest position that outputs ``0 … size-1`` read; None if they read none."""
         low: int | None = None

@@ -17,15 +17,15 @@ there is none; the caller then falls back to the image engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from eyeshot.core.primitives import Taps
 from eyeshot.errors import EyeshotError
 
-__all__ = ["EMPTY", "MAX_COORDINATE", "NoClosedForm", "Number", "Term"]
+__all__ = ["EMPTY", "MAX_COORDINATE", "NoClosedForm", "Number", "Reading", "Term"]
 
 Number = int | float
 Deps = tuple[tuple[int, int, int], ...]
@@ -238,12 +238,57 @@ def _ends(first: int, count: int, step: int, period: int) -> Iterable[int]:
     )
 
 
-def stencil(term: Term, factor: int, taps: Taps, n_in: int, n_out: int) -> list[Term]:
-    """The term read through ``taps`` along ``factor``, on an unbounded canvas.
+class Reading:
+    """One stencil along one factor, and what of it is worked out once for all fields."""
+
+    __slots__ = ("_contiguous", "_folds", "factor", "n_in", "n_out", "taps")
+
+    def __init__(self, factor: int, taps: Taps, n_in: int, n_out: int) -> None:
+        self.factor, self.taps, self.n_in, self.n_out = factor, taps, n_in, n_out
+        self._folds: bool | None = None
+        self._contiguous: bool | None = None
+
+    @property
+    def folds(self) -> bool:
+        """Whether a border other than padding is read."""
+        if self.taps.border == "drop":
+            return False
+        if self._folds is None:
+            reach = self.taps.reach(self.n_out)
+            self._folds = reach is not None and (reach[0] < 0 or reach[1] >= self.n_in)
+        return self._folds
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether every output reads neighbours, some of them inside, and the windows only move on."""
+        if self._contiguous is None:
+            self._contiguous = self._moves_on()
+        return self._contiguous
+
+    def _moves_on(self) -> bool:
+        taps = self.taps
+        if taps.advance <= 0 or not all(taps.counts) or self.folds:
+            return False
+        if taps.step > 1 and max(taps.counts) > 1:
+            return False
+        begins = [*taps.first, taps.first[0] + taps.advance]
+        ends = [first + count for first, count in zip(taps.first, taps.counts, strict=True)]
+        ends.append(ends[0] + taps.advance)
+        return (
+            ends[0] > 0
+            and taps.window(self.n_out - 1)[0] < self.n_in
+            and all(a <= b for a, b in pairwise(begins))
+            and all(a <= b for a, b in pairwise(ends))
+        )
+
+
+def stencil(term: Term, read: Reading) -> list[Term]:
+    """The term read through ``read``, on an unbounded canvas.
 
     The factor's new period is Q·P / gcd(S, P) for taps of period Q and advance S (docs/algebra.md).
     A term that does not vary along the factor ends with the tensor, so padding is left out of it.
     """
+    factor, taps, n_in, n_out = read.factor, read.taps, read.n_in, read.n_out
     deps = term.deps
     if len(deps) == 1 and taps.period == 1 and not term.support:
         f, period, advance = deps[0]
@@ -485,7 +530,7 @@ def merge(term: Term, major: int, minor: int, n1: int, n2: int, new: int) -> lis
     return _spread(bare, new, runs)
 
 
-def relabel(term: Term, names: dict[int, int]) -> Term:
+def relabel(term: Term, names: Mapping[int, int]) -> Term:
     """The same term with its factors renamed."""
     if all(d[0] not in names for d in term.deps) and all(s[0] not in names for s in term.support):
         return term
@@ -542,6 +587,22 @@ def _merge_pair(a: Term, b: Term) -> Term | None:
         for factor, _, _ in a.deps:
             new = _reduce(new, factor)
         return new
+    both = aligned(a, b)
+    if both is None:
+        return None
+    new, other = both
+    low = tuple(map(min, new.lo, other.lo))
+    high = tuple(map(max, new.hi, other.hi))
+    new = new._replace(lo=low, hi=high)
+    for factor, _, _ in new.deps:
+        new = _reduce(new, factor)
+    return new
+
+
+def aligned(a: Term, b: Term) -> tuple[Term, Term] | None:
+    """Both terms as tables over the same periods; None where their rates differ."""
+    if a.deps == b.deps:
+        return a, b
     if rates(a) != rates(b):
         return None
     periods = {f: period for f, period, _ in a.deps}
@@ -551,14 +612,40 @@ def _merge_pair(a: Term, b: Term) -> Term | None:
         return None
     rate = rates(a)
     deps = tuple((f, periods[f], int(rate.get(f, 0) * periods[f])) for f in sorted(periods))
-    other = _tabulate(b, deps, lambda index: {})
-    new = _tabulate(a, deps, lambda index: {})
-    low = tuple(map(min, new.lo, other.lo))
-    high = tuple(map(max, new.hi, other.hi))
-    new = new._replace(lo=low, hi=high)
-    for factor in periods:
-        new = _reduce(new, factor)
-    return new
+    return _tabulate(a, deps, lambda index: {}), _tabulate(b, deps, lambda index: {})
+
+
+def covers(a: Term, b: Term) -> bool:
+    """Whether ``a`` contains ``b`` at every index, as far as can be told."""
+    both = aligned(a, b)
+    if both is None:
+        return False
+    a, b = both
+    return all(x <= y for x, y in zip(a.lo, b.lo, strict=True)) and all(
+        x >= y for x, y in zip(a.hi, b.hi, strict=True)
+    )
+
+
+def overlap(a: Term, b: Term) -> bool:
+    """Whether the two meet or adjoin at every index, as far as can be told."""
+    both = aligned(a, b)
+    if both is None:
+        return False
+    a, b = both
+    return all(x <= y for x, y in zip(a.lo, b.hi, strict=True)) and all(
+        x <= y for x, y in zip(b.lo, a.hi, strict=True)
+    )
+
+
+def gapless(term: Term) -> bool:
+    """Whether hulls along the one factor that the term moves with only move on, and leave no gap."""
+    ((_, _, advance),) = term.deps
+    begins = [*term.lo, term.lo[0] + advance]
+    ends = [*term.hi, term.hi[0] + advance]
+    return all(
+        begins[k] <= begins[k + 1] <= ends[k] <= ends[k + 1] and begins[k] < ends[k]
+        for k in range(len(term.lo))
+    )
 
 
 def rates(term: Term) -> dict[int, Fraction]:

@@ -42,13 +42,15 @@ def render(
     cells: list[Cells] = [[[_plain(text)] for text in row.cells] for row in rows]
     columns = _columns(headings, cells, width)
     if width is not None and _total(columns) > width and any(len(x.fields) > 1 for x in layers):
-        headings = ("layer", "op", *table.AXIS_HEADINGS)
-        cells = []
+        longer = ("layer", "op", *table.AXIS_HEADINGS)
+        split: list[Cells] = []
         for layer, row in zip(layers, rows, strict=True):
             lines = table.axis_cells(report, layer)
             each = [[_plain(text) for text in column] for column in zip(*lines, strict=True)]
-            cells.append([[_plain(row.layer)], [_plain(row.op)], *each])
-        columns = _columns(headings, cells, width)
+            split.append([[_plain(row.layer)], [_plain(row.op)], *each])
+        narrower = _columns(longer, split, width)
+        if _total(narrower) < _total(columns):
+            headings, cells, columns = longer, split, narrower
 
     out = [paint(line, "bold") for line in _wrap(_plain(table.header(report)), width)]
     out.append(_line(headings, headings, columns, lambda text, heading: paint(text, "bold")))

@@ -152,6 +152,8 @@ def dims_of(graph: Graph, x: int, dims: int | Sequence[int] | None) -> tuple[int
 
 def fraction(field: str, value: float) -> Fraction:
     """The decimal number that was written, exactly: 1.3 is 13/10."""
+    if abs(value) > MAX_SIZE:
+        raise FieldError(field, "is out of range")
     try:
         out = Fraction(Decimal(str(value)))
     except (InvalidOperation, ValueError, OverflowError):
@@ -165,7 +167,7 @@ def fraction(field: str, value: float) -> Fraction:
 
 
 class Window(Operator, frozen=True):
-    """The article's short form: a window per axis, whatever computes over it."""
+    """The article's short form: a window per axis over all channels, whatever computes over it."""
 
     kernel: Count
     stride: Count
@@ -174,6 +176,9 @@ class Window(Operator, frozen=True):
     def build(self, graph: Graph, inputs: list[int]) -> int:
         (x,) = inputs
         axes = axes_of(graph, x)
+        channels = graph.shapes[x][1]
+        if channels > 1:
+            x = families.mix(graph, x, (1,), (channels,))
         pad = ((self.padding, self.padding),) * axes
         return families.pool(
             graph, x, (self.kernel,) * axes, (self.stride,) * axes, pad, (1,) * axes
