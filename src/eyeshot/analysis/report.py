@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from eyeshot.core import canvas as engine
@@ -325,6 +326,10 @@ class _Form:
         if self.raw.terms is None:
             return None
         keep = [factor for dim in dims for factor, _ in self.state.dims[dim]]
+        if len(self.raw.terms) == 1:
+            (term,) = self.raw.terms
+            if len(term.deps) == 1 and not term.support and term.deps[0][0] in keep:
+                return self.raw.terms if term.whole == whole else ()
         out: tuple[Term, ...] = ()
         try:
             for term in self.raw.terms:
@@ -349,8 +354,9 @@ class _Form:
     def _closed(self) -> Canvas | None:
         if self.dim is None:
             return None
+        group = self.state.dims[self.dim]
         terms = self._within((self.dim,), False)
-        if terms and len(self.state.dims[self.dim]) > 1:
+        if terms and len(group) > 1:
             terms = self._merged(terms)
         if not terms or len(terms) != 1:
             return None
@@ -358,9 +364,8 @@ class _Form:
         if support or len(deps) > 1:
             return None
         period, advance = (deps[0][1], deps[0][2]) if deps else (1, 0)
-        if any(low >= high for low, high in zip(lo, hi, strict=True)):
-            pairs = zip(lo, hi, strict=True)
-            hulls = [(low, high) if low < high else (0, 0) for low, high in pairs]
+        if lo[0] >= hi[0] or (period > 1 and any(a >= b for a, b in zip(lo, hi, strict=True))):
+            hulls = [(a, b) if a < b else (0, 0) for a, b in zip(lo, hi, strict=True)]
             lo, hi = tuple([h[0] for h in hulls]), tuple([h[1] for h in hulls])
         return Canvas(period, advance, lo, hi)
 
@@ -661,6 +666,7 @@ def _finite(number: Number) -> int | None:
     return int(number) if math.isfinite(number) else None
 
 
+@lru_cache(maxsize=1024)
 def _ratio(above: int, below: int) -> int | Fraction:
     """The exact quotient, a plain int where it is one."""
     return Fraction(above, below) if above % below else above // below

@@ -228,18 +228,20 @@ def _reach_through(
     If every input reads its hull's part of ``reach`` and neighbours' hulls adjoin, so does every output
     whose window is contiguous and meets the input; nothing then begins before the first output's hull.
     """
-    if [term for term in old if term.whole] != [term for term in new if term.whole]:
+    if not read.contiguous:
+        return None
+    if len(old) > 1 and [t for t in old if t.whole] != [t for t in new if t.whole]:
         return None
     before, after = _envelope(old), _envelope(new)
-    if before is None or after is None or not read.contiguous:
+    if before is None or after is None:
         return None
-    if len(before.deps) != 1 or before.deps[0][0] != read.factor:
+    if len(before.deps) != 1 or before.deps[0][0] != read.factor or len(after.deps) > 1:
         return None
     if read.n_in > 1 and not algebra.gapless(before):
         return None
-    low = after.at({read.factor: 0})[0]
-    high = after.at({read.factor: read.n_out - 1})[1]
-    shrunk = max(reach[0], low), min(reach[1], high)
+    _, period, advance = after.deps[0] if after.deps else (0, 1, 0)
+    turn, phase = divmod(read.n_out - 1, period)
+    shrunk = max(reach[0], after.lo[0]), min(reach[1], after.hi[phase] + advance * turn)
     # Global context beside the local field still reads all that it did.
     return None if shrunk != reach and any(term.whole for term in new) else shrunk
 

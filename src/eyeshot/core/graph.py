@@ -63,12 +63,15 @@ class Graph:
 
     def verify(self) -> None:
         """Check every primitive against its inputs, and the names. A fault is the frontend's."""
-        for v, (prim, inputs, shape) in enumerate(
-            zip(self.prims, self.inputs, self.shapes, strict=True)
-        ):
-            if any(not 0 <= i < v for i in inputs):
-                raise EyeshotError(f"graph: value {v} reads {inputs}, which are not made before it")
-            fault = verify(prim, [self.shapes[i] for i in inputs], shape)
+        shapes = self.shapes
+        for v, (prim, inputs) in enumerate(zip(self.prims, self.inputs, strict=True)):
+            for i in inputs:
+                if not 0 <= i < v:
+                    raise EyeshotError(
+                        f"graph: value {v} reads value {i}, which is not made before it"
+                    )
+            # Its shape needs no check: `add` had it from the primitive.
+            fault = verify(prim, [shapes[i] for i in inputs], shapes[v])
             if fault:
                 raise EyeshotError(f"graph: value {v}, {type(prim).__name__}, {fault}")
         names = [mark.name for mark in self.layers]

@@ -267,9 +267,16 @@ class Reading:
 
     def _moves_on(self) -> bool:
         taps = self.taps
-        if taps.advance <= 0 or not all(taps.counts) or self.folds:
+        if taps.advance <= 0 or self.folds:
             return False
-        if taps.step > 1 and max(taps.counts) > 1:
+        if taps.period == 1:
+            first, count = taps.first[0], taps.counts[0]
+            return (
+                (taps.step == 1 or count == 1)
+                and first + count > 0 < count
+                and first + taps.advance * (self.n_out - 1) < self.n_in
+            )
+        if not all(taps.counts) or (taps.step > 1 and max(taps.counts) > 1):
             return False
         begins = [*taps.first, taps.first[0] + taps.advance]
         ends = [first + count for first, count in zip(taps.first, taps.counts, strict=True)]
@@ -639,7 +646,9 @@ def overlap(a: Term, b: Term) -> bool:
 
 def gapless(term: Term) -> bool:
     """Whether hulls along the one factor that the term moves with only move on, and leave no gap."""
-    ((_, _, advance),) = term.deps
+    ((_, period, advance),) = term.deps
+    if period == 1:
+        return 0 < advance <= term.hi[0] - term.lo[0]
     begins = [*term.lo, term.lo[0] + advance]
     ends = [*term.hi, term.hi[0] + advance]
     return all(
