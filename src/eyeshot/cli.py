@@ -28,6 +28,8 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
+        if "_EYESHOT_COMPLETE" in os.environ:
+            _complete_colons()
         try:
             return super().main(*args, **kwargs)
         except click.exceptions.Exit as done:
@@ -35,7 +37,8 @@ class _Commands(click.Group):
         except click.Abort:
             _fail("interrupted", 130)
         except click.UsageError as error:
-            where = f"{error.ctx.command_path}: " if error.ctx else ""
+            command = error.ctx.info_name if error.ctx and error.ctx.parent else None
+            where = f"{command}: " if command else ""
             _fail(f"{where}{error.format_message()}", 2)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
@@ -66,10 +69,10 @@ class _Source(click.ParamType):
 
         from eyeshot.examples import names
 
-        # A shell splits words at colons, and then completes what follows the last one.
         bundled = [f"example:{name}" for name in names()]
         items = [CompletionItem(name) for name in bundled if name.startswith(incomplete)]
-        return [*items, CompletionItem(incomplete, type="file")]
+        # A shell completes either words or files.
+        return items if incomplete and items else [CompletionItem(incomplete, type="file")]
 
 
 class _Example(click.ParamType):
@@ -307,9 +310,34 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    _complete_colons()
     kind = get_completion_class(shell)
     assert kind is not None
     _write(kind(main, {}, "eyeshot", "_EYESHOT_COMPLETE").source())
+
+
+def _complete_colons() -> None:
+    """Teach click that bash splits words at colons, and wants what follows the last one."""
+    from click.shell_completion import BashComplete, add_completion_class
+
+    class Bash(BashComplete):
+        cut = 0
+
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            words = [*args, incomplete]
+            while len(words) > 1 and (words[-1].startswith(":") or words[-2].endswith(":")):
+                last = words.pop()
+                words[-1] += last
+                self.cut = words[-1].rfind(":") + 1
+            return words[:-1], words[-1]
+
+        def format_completion(self, item: CompletionItem) -> str:
+            if item.type == "plain":
+                item.value = item.value[self.cut :]
+            return super().format_completion(item)
+
+    add_completion_class(Bash)
 
 
 if __name__ == "__main__":
