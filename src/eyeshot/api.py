@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from eyeshot.analysis.report import Report
+from eyeshot.analysis.report import Layer, Report
 from eyeshot.core.canvas import Source
-from eyeshot.core.graph import Graph
+from eyeshot.core.graph import Diagnostic, Graph
 from eyeshot.core.primitives import Input
 from eyeshot.errors import EyeshotError, SpecError, StrictError
 
@@ -37,30 +37,40 @@ def analyze(
     Raises :class:`~eyeshot.errors.EyeshotError` for an unusable source or input, and
     :class:`~eyeshot.errors.StrictError` under ``strict``.
     """
+    if of is not None and not isinstance(of, str):
+        raise EyeshotError(f"of: expected a layer's name, got {of!r}")
     graph, title = _graph(source, input)
     if strict and graph.bounds:
-        worst = next(iter(graph.bounds.values()))
-        raise StrictError(f"{worst.layer}: {worst.message}")
+        _refuse(next(iter(graph.bounds.values())))
     sources = []
     for v in graph.sources:
         prim = graph.prims[v]
         assert isinstance(prim, Input) and prim.name is not None
         sources.append(Source(v, prim.name, prim.shape, prim.axes))
-    marks = graph.layers
-    if of is None:
-        return Report(graph, sources, marks, title)
-    mark = next((mark for mark in marks if mark.name == of), None)
-    whole = Report(graph, sources, marks if mark is None else [mark], title)
-    layer = whole[of]
+    report = Report(graph, sources, graph.layers, title)
+    if of is not None:
+        report = _relative(graph, report[of], of, title)
+    if strict and report.diagnostics:
+        _refuse(report.diagnostics[0])
+    return report
+
+
+def _refuse(reason: Diagnostic) -> NoReturn:
+    raise StrictError(f"{reason.layer}: {reason.message}")
+
+
+def _relative(graph: Graph, layer: Layer, name: str, title: str) -> Report:
+    """The report of what depends on ``layer``, with its units in the place of the input."""
     axes = layer.unit_dims or tuple(range(2, len(layer.shape)))
     if not axes:
-        raise EyeshotError(f"of: {of} has no dim along which its units differ")
-    inner = Source(layer._value, of, layer.shape, axes)
-    reached = {layer._value}
+        raise EyeshotError(f"of: {name} has no dim along which its units differ")
+    value = next(mark.value for mark in graph.layers if mark.name == name)
+    reached = {value}
     for v, inputs in enumerate(graph.inputs):
         if not reached.isdisjoint(inputs):
             reached.add(v)
-    return Report(graph, [inner], [m for m in marks if m.value in reached], title)
+    marks = [mark for mark in graph.layers if mark.value in reached]
+    return Report(graph, [Source(value, name, layer.shape, axes)], marks, title)
 
 
 def _graph(source: Any, sizes: InputSizes | None) -> tuple[Graph, str]:

@@ -176,7 +176,7 @@ def main(ctx: click.Context) -> None:
     "inputs",
     multiple=True,
     metavar="SHAPE",
-    help="Input size: 3x224x224 (channels, then axes), 227 for one axis, or NAME=SHAPE for each of "
+    help="Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
     "several inputs. Default: the spec's own.",
 )
 @click.option(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
 
 from eyeshot.core import canvas as engine
 from eyeshot.core import terms as algebra
@@ -113,6 +114,9 @@ class Layer:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a report is frozen")
 
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a report is frozen")
+
     def __repr__(self) -> str:
         return (
             f"Layer({self.name!r}, op={self.op!r}, shape={self.shape}, size={self.size}, "
@@ -181,7 +185,11 @@ class Layer:
         return tuple(sorted({form.dim for form in self._forms if form.dim is not None}))
 
     def _index(self, index: Sequence[int] | int) -> tuple[int, ...]:
-        at = (index,) if isinstance(index, int) else tuple(index)
+        at: tuple[int, ...]
+        if isinstance(index, Iterable):
+            at = tuple([operator.index(i) for i in index])
+        else:
+            at = (operator.index(index),)
         if len(at) != len(self.unit_dims):
             raise EyeshotError(
                 f"{self.name}: a unit has {len(self.unit_dims)} indices "
@@ -519,6 +527,9 @@ class Report:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a report is frozen")
 
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a report is frozen")
+
     # --- access
 
     def __len__(self) -> int:
@@ -530,7 +541,13 @@ class Report:
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
-    def __getitem__(self, key: str | int) -> Layer:
+    @overload
+    def __getitem__(self, key: str | int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Layer, ...]: ...
+
+    def __getitem__(self, key: str | int | slice) -> Layer | tuple[Layer, ...]:
         if isinstance(key, str):
             if key not in self._names:
                 names = list(self._names)
@@ -538,7 +555,9 @@ class Report:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UnknownLayerError(f"there is no layer {key!r}{hint}")
             return self._at(self._names[key])
-        return self._at(range(len(self._marks))[key])
+        if isinstance(key, slice):
+            return tuple([self._at(k) for k in range(len(self._marks))[key]])
+        return self._at(range(len(self._marks))[operator.index(key)])
 
     def _at(self, k: int) -> Layer:
         layer = self._layers.get(k)
@@ -654,7 +673,7 @@ class Report:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in self._sources)
-        return f"<eyeshot.Report of {len(self)} layers, input {shown}, {self.status}>"
+        return f"<eyeshot.Report of {len(self)} layer{'s' * (len(self) != 1)}, input {shown}, {self.status}>"
 
     def _repr_html_(self) -> str:
         from eyeshot.views.export import to_html

@@ -110,8 +110,9 @@ def adaptive(n: int, size: int) -> Taps:
 def sampled(mode: str, scale: Fraction, offset: Fraction) -> Taps:
     """Interpolation at the source coordinate ``scale·i + offset``."""
     period = _small(scale.denominator)
-    at = [math.floor(scale * i + offset) for i in range(period)]
-    advance = scale.numerator
+    advance, below = scale.numerator, period * offset.denominator
+    slope, shift = advance * offset.denominator, offset.numerator * period
+    at = [(slope * i + shift) // below for i in range(period)]
     if mode == "linear":
         return Taps(period, advance, tuple(at), (2,) * period, 1, "linear")
     if mode == "cubic":

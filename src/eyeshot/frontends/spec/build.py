@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +96,15 @@ def _kind(value: Any) -> str:
         case Mapping():
             return "a mapping" if value else "an empty mapping"
     return type(value).__name__
+
+
+def _native(value: Any, depth: int = 3) -> Any:
+    """The same value with integers of other libraries (NumPy's) as Python's; no field nests deeper."""
+    if isinstance(value, list | tuple) and depth:
+        return [_native(entry, depth - 1) for entry in value]
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        return operator.index(value)
+    return value
 
 
 def _near(name: Any, names: Iterable[str]) -> str:
@@ -202,14 +212,14 @@ class _Builder:
             given = dict.fromkeys(defaults, sizes)
         for name, default in defaults.items():
             place = "input" if list(defaults) == ["input"] else f"inputs.{name}"
-            hint = axes
             shape = None
             if default is not None:
                 shape = self.shape(default, axes, False, f"{self.where}: {place}")
-                hint = hint or len(shape) - 2
             if name in given:
                 label = "input" if len(defaults) == 1 else f"input {name}"
-                shape = self.shape(given[name], axes, not isinstance(given[name], str), label, hint)
+                wanted = axes if shape is None else len(shape) - 2
+                batched = not isinstance(given[name], str)
+                shape = self.shape(given[name], wanted, batched, label, (shape or (1, 1))[1])
             if shape is None:
                 raise EyeshotError(
                     f"{self.where}: the size of {name} is not known; give one (--input 3x224x224, "
@@ -219,23 +229,25 @@ class _Builder:
             self.values[name] = self.graph.add(prim)
 
     def shape(
-        self, value: Any, axes: int | None, batched: bool, place: str, hint: int | None = None
+        self, value: Any, axes: int | None, batched: bool, place: str, channels: int = 1
     ) -> Shape:
         """A whole tensor shape from what people write: 227, 3x224x224, (1, 3, 224, 224).
 
-        The number of axes decides whether batch and channel are there: the spec's own number
-        (``axes``), else that of its default input (``hint``), else the usual one for so many numbers.
+        Where the number of ``axes`` is known, one number stands for every axis, and what is missing before
+        the axes is the batch (1), or batch and ``channels``. Otherwise a text or a spec's own shape begins
+        with the channels, and a tuple is a whole tensor's.
         """
-        text = value if isinstance(value, str) else ""
-        numbers: Any = value
+        numbers: list[Any]
         if isinstance(value, str):
-            numbers = re.split(r"[x×,]", value.strip())
-            if not all(re.fullmatch(r"\s*\d{1,15}\s*", part) for part in numbers):
+            parts = re.split(r"[x×,]", value.strip())
+            if not all(re.fullmatch(r"\s*\d{1,15}\s*", part) for part in parts):
                 raise SpecError(f"{place}: expected a shape like 3x224x224, got {_show(value)}")
-            numbers = [int(part) for part in numbers]
-        elif isinstance(value, int) and not isinstance(value, bool):
-            numbers = [value]
-        elif not isinstance(value, list | tuple):
+            numbers = [int(part) for part in parts]
+        elif isinstance(value, list | tuple):
+            numbers = [_native(n) for n in value]
+        elif isinstance(_native(value), int) and not isinstance(value, bool):
+            numbers = [_native(value)]
+        else:
             raise SpecError(f"{place}: expected a shape like 3x224x224, got {_kind(value)}")
         for n in numbers:
             if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_SIZE:
@@ -245,22 +257,19 @@ class _Builder:
         count = len(numbers)
         if not 1 <= count <= MAX_DIMS:
             raise SpecError(f"{place}: a shape of {count} numbers")
-        missing = None
-        for wanted in (axes, hint):
-            if wanted is not None and 0 <= wanted + 2 - count <= 2:
-                missing = wanted + 2 - count
-                break
-            if wanted is not None and wanted == axes:
-                shown = text or "x".join(map(str, numbers))
+        if axes is None:
+            # The short form knows no channels, so two numbers are two axes there.
+            bare = count == 1 or (count == 2 and (batched or self.short))
+            missing = 2 if bare else int(not batched)
+        else:
+            shown = "x".join(map(str, numbers))
+            if count == 1:
+                numbers = numbers * axes
+            missing = axes + 2 - len(numbers)
+            if not 0 <= missing <= 2:
                 noun = "axis" if axes == 1 else "axes"
                 raise SpecError(f"{place}: {shown} does not fit a spec of {axes} {noun}")
-        if missing is None:
-            # A text or a spec's own shape begins with the channels, a tuple is a whole tensor's; the short
-            # form knows no channels, so two numbers are two axes there.
-            missing = (
-                2 if count == 1 or (count == 2 and (batched or self.short)) else int(not batched)
-            )
-        return (1,) * missing + tuple(numbers)
+        return ((), (1,), (1, channels))[missing] + tuple(numbers)
 
     # --- the layers
 
@@ -408,7 +417,12 @@ class _Builder:
                 near = _near(key, options) or f"; {op} takes {', '.join(known) or 'none'}"
                 self.fail(place, f"unknown field {_show(key)}{near}")
         try:
-            return msgspec.convert(fields, struct)
+            try:
+                return msgspec.convert(fields, struct)
+            except msgspec.ValidationError:
+                # NumPy's integers are as good; they are looked for only where something did not fit.
+                fields = {key: _native(value) for key, value in fields.items()}
+                return msgspec.convert(fields, struct)
         except msgspec.ValidationError as error:
             problem, _, path = str(error).partition(" - at `$")
             path = path.rstrip("`")

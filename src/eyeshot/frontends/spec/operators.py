@@ -307,6 +307,8 @@ class Upsample(Operator, frozen=True):
             )
             if min(sizes) < 1:
                 raise FieldError("scale", f"leaves nothing of size {min(shape[2:])}")
+            if max(sizes) > MAX_SIZE:
+                raise FieldError("scale", f"gives size {max(sizes)}, more than {MAX_SIZE}")
         return families.interpolate(graph, x, sizes, scales, self.mode, self.align_corners)
 
 
