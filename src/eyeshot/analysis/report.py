@@ -11,14 +11,13 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
+from eyeshot.analysis.field import Canvas, Field, Form
 from eyeshot.core import canvas as engine
-from eyeshot.core import terms as algebra
 from eyeshot.core.graph import Diagnostic, Graph, LayerMark
 from eyeshot.core.primitives import Shape
-from eyeshot.core.terms import NoClosedForm, Number, Term
+from eyeshot.core.terms import Number
 from eyeshot.errors import EyeshotError, UnknownLayerError
 
 if TYPE_CHECKING:
@@ -33,68 +32,6 @@ SCHEMA = "eyeshot.report/1"
 Box = tuple[tuple[Number, Number], ...]
 #: Exact hulls of all layers are kept for reuse up to this many array elements.
 KEEP_ELEMENTS = 1 << 25
-
-
-class Canvas(NamedTuple):
-    """The closed form of a field along one dim: ``begin(i) = advance * (i // period) + begin[i % period]``.
-
-    Empty phases have begin == end; an unbounded end is ±inf.
-    """
-
-    period: int
-    advance: int
-    begin: tuple[Number, ...]
-    end: tuple[Number, ...]
-
-    def at(self, i: int) -> tuple[Number, Number]:
-        """The hull ``[begin, end)`` of unit ``i``."""
-        turn, phase = divmod(i, self.period)
-        return self.begin[phase] + self.advance * turn, self.end[phase] + self.advance * turn
-
-
-class Field(NamedTuple):
-    """What a layer's units read along one input axis. Positions are input elements; None: not defined.
-
-    ``dim`` is the tensor dim along which units follow the axis and ``n`` its size. ``size`` is the largest
-    unit's, ``jump`` the distance between neighbours (A/P on average where the period is longer than 1),
-    ``start`` the first unit's centre (pixel k covers [k, k+1]), ``padding`` minus its begin.
-    """
-
-    input: str
-    axis: int
-    dim: int | None
-    n: int
-    size: Number
-    jump: int | Fraction | None
-    start: int | Fraction | None
-    padding: Number | None
-    is_global: bool
-    status: str
-    canvas: Canvas | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The field as JSON values; infinite numbers become null."""
-        canvas = None
-        if self.canvas is not None:
-            canvas = {
-                "period": self.canvas.period,
-                "advance": self.canvas.advance,
-                "begin": [_finite(b) for b in self.canvas.begin],
-                "end": [_finite(e) for e in self.canvas.end],
-            }
-        return {
-            "input": self.input,
-            "axis": self.axis,
-            "dim": self.dim,
-            "n": self.n,
-            "size": _finite(self.size),
-            "jump": None if self.jump is None else float(self.jump),
-            "start": None if self.start is None else float(self.start),
-            "padding": None if self.padding is None else _finite(self.padding),
-            "global": self.is_global,
-            "status": self.status,
-            "canvas": canvas,
-        }
 
 
 class Layer:
@@ -133,11 +70,11 @@ class Layer:
         return self._report._states[self._value]
 
     @property
-    def _forms(self) -> tuple[_Form, ...]:
-        forms: tuple[_Form, ...] | None = self.__dict__.get("_made")
+    def _forms(self) -> tuple[Form, ...]:
+        forms: tuple[Form, ...] | None = self.__dict__.get("_made")
         if forms is None:
             state = self._state
-            forms = tuple([_Form(self, state, k) for k in range(len(state.fields))])
+            forms = tuple([Form(self, state, k) for k in range(len(state.fields))])
             self.__dict__["_made"] = forms
         return forms
 
@@ -287,207 +224,6 @@ class Layer:
             "shape": list(self.shape),
             "fields": [field.to_dict() for field in self.fields],
         }
-
-
-class _Form:
-    """One field of a layer, brought to the dims that tell its units apart; worked out when asked for."""
-
-    __slots__ = ("_canvas", "_units", "dim", "k", "layer", "raw", "state")
-
-    def __init__(self, layer: Layer, state: engine.State, k: int) -> None:
-        self.layer = layer
-        self.k = k
-        self.state = state
-        self.raw = state.fields[k]
-        self.dim = self._dim()
-        self._canvas: Canvas | Literal["unknown"] | None = "unknown"
-        self._units: tuple[Term, ...] | Literal["unknown"] | None = "unknown"
-
-    def _dim(self) -> int | None:
-        """The dim along which units move farthest, or else one along which only some of them read."""
-        tags, terms = self.raw.tags, self.raw.terms
-        best: int | None = None
-        found = None
-        for dim, group in enumerate(self.state.dims):
-            for factor, size in group:
-                for tagged, rank in tags:
-                    if tagged != factor:
-                        continue
-                    if rank is not None:
-                        if best is None or rank < best:
-                            best, found = rank, dim
-                    elif found is None and (
-                        size > 1 if terms is None else any(t.uses(factor) for t in terms)
-                    ):
-                        # Mixed once; units still differ where only some of them read.
-                        found = dim
-        return found
-
-    @property
-    def is_global(self) -> bool:
-        if self.raw.terms is None:
-            return self.layer._report._spans(self.layer._value)[self.k].whole is not None
-        return any(term.whole for term in self.raw.terms)
-
-    def _within(self, dims: Sequence[int], whole: bool) -> tuple[Term, ...] | None:
-        """The local (or the global) terms as functions of the factors of ``dims`` alone."""
-        if self.raw.terms is None:
-            return None
-        keep = [factor for dim in dims for factor, _ in self.state.dims[dim]]
-        if len(self.raw.terms) == 1:
-            (term,) = self.raw.terms
-            if len(term.deps) == 1 and not term.support and term.deps[0][0] in keep:
-                return self.raw.terms if term.whole == whole else ()
-        out: tuple[Term, ...] = ()
-        try:
-            for term in self.raw.terms:
-                if term.whole == whole:
-                    foreign = [f for f, _, _ in (*term.deps, *term.support) if f not in keep]
-                    if foreign:
-                        sizes = dict(factor for group in self.state.dims for factor in group)
-                        for factor in foreign:
-                            term = algebra.mix(term, factor, sizes[factor])
-                    out = algebra.unite(out, (term,))
-        except NoClosedForm:
-            return None
-        return out
-
-    @property
-    def canvas(self) -> Canvas | None:
-        """The closed form along ``dim``; None where there is none, or no local field."""
-        if self._canvas == "unknown":
-            self._canvas = self._closed()
-        return self._canvas
-
-    def _closed(self) -> Canvas | None:
-        if self.dim is None:
-            return None
-        group = self.state.dims[self.dim]
-        terms = self._within((self.dim,), False)
-        if terms and len(group) > 1:
-            terms = self._merged(terms)
-        if not terms or len(terms) != 1:
-            return None
-        ((deps, lo, hi, support, _),) = terms
-        if support or len(deps) > 1:
-            return None
-        period, advance = (deps[0][1], deps[0][2]) if deps else (1, 0)
-        if lo[0] >= hi[0] or (period > 1 and any(a >= b for a, b in zip(lo, hi, strict=True))):
-            hulls = [(a, b) if a < b else (0, 0) for a, b in zip(lo, hi, strict=True)]
-            lo, hi = tuple([h[0] for h in hulls]), tuple([h[1] for h in hulls])
-        return Canvas(period, advance, lo, hi)
-
-    def _merged(self, terms: tuple[Term, ...]) -> tuple[Term, ...] | None:
-        """A flattened dim's factors as one index."""
-        assert self.dim is not None
-        group = list(self.state.dims[self.dim])
-        fresh = -1
-        try:
-            while len(group) > 1:
-                (major, n1), (minor, n2) = group[-2:]
-                done: tuple[Term, ...] = ()
-                for term in terms:
-                    pieces = algebra.merge(term, major, minor, n1, n2, fresh)
-                    done = algebra.unite(done, tuple(pieces))
-                terms = done
-                group[-2:] = [(fresh, n1 * n2)]
-                fresh -= 1
-        except NoClosedForm:
-            return None
-        return terms
-
-    def at(self, where: dict[int, int]) -> tuple[Number, Number] | None:
-        """The canvas hull of the unit at these indices; None where there is no closed form."""
-        if self.canvas is None or self.dim is None:
-            return None
-        terms = self._units
-        if terms == "unknown":
-            terms = self._units = self._within(self.layer.unit_dims, False)
-        if terms is None:
-            return self.canvas.at(where[self.dim])
-        index: dict[int, int] = {}
-        for dim, i in where.items():
-            for factor, size in reversed(self.state.dims[dim]):
-                i, index[factor] = divmod(i, size)
-        hulls = [term.at(index) for term in terms]
-        return min(h[0] for h in hulls), max(h[1] for h in hulls)
-
-    def field(self) -> Field:
-        """The numbers of this field."""
-        report = self.layer._report
-        source, axis = report._axes[self.k]
-        n = 1 if self.dim is None else self.layer.shape[self.dim]
-        canvas = self.canvas
-        exact = True
-        is_global = self.is_global
-        size: Number
-        start: int | Fraction | None = None
-        padding: Number | None = None
-        jump: int | Fraction | None = None
-        if canvas is not None:
-            period, advance, begin, end = canvas
-            first: tuple[Number, Number] = (begin[0], end[0])
-            if first == (-math.inf, math.inf) and len(set(begin)) == len(set(end)) == 1:
-                # Past and future without end, as of a recurrence in both directions.
-                is_global, size = True, source.shape[axis]
-                jump = _ratio(advance, period)
-            elif period == 1:
-                size, jump = end[0] - begin[0], advance
-            else:
-                size = max([end[p] - begin[p] for p in range(min(period, n))])
-                jump = _ratio(advance, period)
-        else:
-            size, first, exact = self._extent(source.shape[axis])
-        if first[0] < first[1]:
-            padding = -first[0]
-            if math.isfinite(first[0]) and math.isfinite(first[1]):
-                start = _ratio(int(first[0] + first[1]), 2)
-        return Field(
-            source.name,
-            axis,
-            self.dim,
-            n,
-            size,
-            jump,
-            start,
-            padding,
-            is_global,
-            "bound" if self.raw.bound or not exact else "exact",
-            canvas,
-        )
-
-    def _extent(self, length: int) -> tuple[Number, tuple[Number, Number], bool]:
-        """Size and first hull where there is no canvas, clipped to the input, and whether they are exact."""
-        terms = self.raw.terms
-        if terms == ():
-            return 0, (0, 0), True
-        if (
-            self.dim is None
-            and self.raw.reach is not None
-            and terms is not None
-            and len({term.whole for term in terms}) == 1
-        ):
-            low, high = self.raw.reach
-            return high - low, (low, high), True
-        report = self.layer._report
-        try:
-            hulls = report._spans(self.layer._value)[self.k]
-        except EyeshotError:
-            # Too many units to look at one by one; what the canvas says is then an upper bound.
-            context = [*(self._within((), True) or ()), *(self._within((), False) or ())]
-            if terms is None or not context:
-                return length, (0, length), False
-            low = max(0, min(term.lo[0] for term in context))
-            high = min(length, max(term.hi[0] for term in context))
-            return max(0, high - low), (low, high), False
-        import numpy as np
-
-        lo, hi = self.layer._united(hulls.local if hulls.local is not None else hulls.whole)
-        reads = lo < hi
-        if not reads.any():
-            return 0, (0, 0), True
-        first = (int(lo.flat[0]), int(hi.flat[0])) if reads.flat[0] else (0, 0)
-        return int(np.where(reads, hi - lo, 0).max()), first, True
 
 
 class Report:
@@ -679,13 +415,3 @@ class Report:
         from eyeshot.views.export import to_html
 
         return to_html(self)
-
-
-def _finite(number: Number) -> int | None:
-    return int(number) if math.isfinite(number) else None
-
-
-@lru_cache(maxsize=1024)
-def _ratio(above: int, below: int) -> int | Fraction:
-    """The exact quotient, a plain int where it is one."""
-    return Fraction(above, below) if above % below else above // below
