@@ -55,12 +55,12 @@ class Field(NamedTuple):
         """The field with every term replaced by what ``act`` makes of it."""
         if not self.terms:
             return self
-        done: tuple[Term, ...] | None = ()
+        done: tuple[Term, ...] = ()
         try:
             for term in self.terms:
-                done = algebra.unite(done or (), tuple(act(term)))
+                done = algebra.unite(done, tuple(act(term)))
         except NoClosedForm:
-            done = None
+            return self._replace(terms=None, reach=None)
         return self._replace(terms=done)
 
     def stencil(self, read: Reading) -> Field:
@@ -165,7 +165,8 @@ def unite(a: Field, b: Field) -> Field:
             terms = algebra.unite(a.terms, b.terms)
         except NoClosedForm:
             terms = None
-    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, _joint_reach(a, b))
+    reach = None if terms is None else _joint_reach(a, b)
+    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, reach)
 
 
 def concat(pieces: list[Field], factor: int, total: int) -> Field:
@@ -180,7 +181,7 @@ def concat(pieces: list[Field], factor: int, total: int) -> Field:
         except NoClosedForm:
             terms = None
     reach = None
-    if dict(tags).get(factor) is None:
+    if terms is not None and dict(tags).get(factor) is None:
         # Side by side in channels: united, they read like a join.
         joint = NOTHING
         for piece in pieces:
