@@ -220,7 +220,23 @@ class Canvas:
             for n, group in zip(shape, state.dims, strict=True)
         ):
             return state
-        return self._regroup(state.dims, state.fields, shape)
+        # Trailing dims that stay are left alone; it also tells a new dim of size 1 from an axis of one unit.
+        dims = state.dims
+        same = 0
+        for n, group in zip(reversed(shape), reversed(dims), strict=False):
+            if n != _size(group) or (n == 1 and len(group) != 1):
+                break
+            same += 1
+        if (
+            0 < same < len(dims)
+            and _size(dims[-same - 1]) == 1
+            and shape[-same - 1 : -same] != (1,)
+        ):
+            same -= 1  # an axis of one unit, which becomes part of the dim behind it
+        if not same:
+            return self._regroup(dims, state.fields, shape)
+        front = self._regroup(dims[:-same], state.fields, shape[:-same])
+        return State((*front.dims, *dims[-same:]), front.fields)
 
     def _regroup(self, old: Dims, fields: tuple[Field, ...], shape: Shape) -> State:
         pending = [factor for group in reversed(old) for factor in reversed(group)]

@@ -456,6 +456,8 @@ def channel_shuffle(graph: Graph, x: int, groups: int, dim: int = 1) -> int:
     shape = graph.shapes[x]
     if shape[dim] % groups:
         raise FieldError("groups", f"{groups} does not divide the input's {shape[dim]} channels")
+    if groups in (1, shape[dim]):
+        return x
     split = (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
     order = [*range(dim), dim + 1, dim, *range(dim + 2, len(split))]
     return rearrange(graph, x, split, order, shape)
