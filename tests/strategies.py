@@ -58,6 +58,10 @@ class Net:
     def pick(self, options: Iterable) -> Any:
         return self.draw(st.sampled_from(list(options)))
 
+    @property
+    def last(self) -> str:
+        return list(self.shapes)[-1]
+
     def tensor(self) -> str:
         """A tensor to read: mostly the last one."""
         names = list(self.shapes)
@@ -67,6 +71,12 @@ class Net:
         """A tensor whose shape fits, if there is one."""
         names = [name for name, shape in self.shapes.items() if fits(shape)]
         return self.pick(reversed(names)) if names else None
+
+    def another(self, fits: Callable[[Shape], bool], reads: Sequence[str]) -> str | None:
+        """A tensor whose shape fits; one that is not read yet where there is one."""
+        names = [name for name, shape in self.shapes.items() if fits(shape)]
+        fresh = [name for name in names if name not in reads]
+        return self.pick(reversed(fresh or names)) if names else None
 
     def per_axis(self, values: Sequence) -> Any:
         """Values per axis as a list, or as one number where they are equal."""
@@ -110,10 +120,13 @@ def _window(net: Net, sizes: Sequence[int], words: bool = True) -> tuple[dict, l
     """Fields of a sliding window, and per axis (kernel, stride, dilation, begin, end)."""
     word = net.pick([None, None, None, "same", "valid", "same_lower", "causal"]) if words else None
     dilate = net.pick([False, False, True])
+    big = len(sizes) == 1 and sizes[0] > 8 and net.pick([False, False, True])
     windows, edges = [], []
     for n in sizes:
-        k, s, d = net.int(1, 4), net.int(1, 3), net.int(1, 3) if dilate else 1
-        b, e = (0, 0) if word else (net.int(0, 2), net.int(0, 2))
+        k, s = net.int(1, 20 if big else 4), net.int(1, 3)
+        d = net.int(1, 3) if dilate else 1
+        reach = max(2, k // 2)
+        b, e = (0, 0) if word else (net.int(0, reach), net.int(0, reach))
         if word == "causal":
             b = d * (k - 1)
         elif word in ("same", "same_lower"):
@@ -345,33 +358,55 @@ def roll(net: Net, x: str) -> None:
 
 def pixel_shuffle(net: Net, x: str) -> None:
     batch, channels, *sizes = net.shapes[x]
-    count = len(sizes)
-    factors = [f for f in (2, 3, 1) if channels % f**count == 0]
-    factor = net.pick(factors)
-    if factor == 1 and channels * 2**count * math.prod(sizes) <= LIMIT:
+    factors = _factors(net, channels, sizes)
+    if math.prod(factors) == 1:
         # Make the channels that it needs first; else it would seldom be drawn.
-        factor = 2
-        filters = channels * factor**count
-        kernel = net.int(1, 2)
+        factors = _factors(net, LIMIT // math.prod(net.shapes[x]), sizes, exactly=False)
+        filters = channels * math.prod(factors)
         x = net.add(
             (batch, filters, *sizes),
             [x],
             "conv",
-            kernel=kernel,
+            kernel=net.int(1, 2),
             padding="same",
             groups=net.pick(divisors(channels)),
             channels=filters,
         )
-        channels = filters
-    out = (batch, channels // factor**count, *(n * factor for n in sizes))
-    net.add(out, [x], "pixel_shuffle", factor=factor)
+    _shuffle(net, x, factors)
+
+
+def _factors(net: Net, room: int, sizes: Sequence[int], exactly: bool = True) -> list[int]:
+    """A factor per axis; their product divides the room, or at least fits in it."""
+    same = net.flag()
+    factors: list[int] = []
+    for left in range(len(sizes), 0, -1):
+        count = left if same else 1
+        fits = [f for f in (2, 3, 1) if f**count <= room and not (exactly and room % f**count)]
+        factor = net.pick(fits or [1])
+        factors += [factor] * count
+        room //= factor**count
+        if same:
+            break
+    return factors
+
+
+def _shuffle(net: Net, x: str, factors: Sequence[int]) -> None:
+    batch, channels, *sizes = net.shapes[x]
+    out = (n * f for n, f in zip(sizes, factors, strict=True))
+    factor = net.per_axis(factors)
+    net.add((batch, channels // math.prod(factors), *out), [x], "pixel_shuffle", factor=factor)
 
 
 def pixel_unshuffle(net: Net, x: str) -> None:
     batch, channels, *sizes = net.shapes[x]
-    factor = net.pick([f for f in (2, 3, 1) if all(n % f == 0 for n in sizes)])
-    out = (batch, channels * factor ** len(sizes), *(n // factor for n in sizes))
-    net.add(out, [x], "pixel_unshuffle", factor=factor)
+    if net.flag():
+        factor = net.pick([f for f in (2, 3, 1) if all(n % f == 0 for n in sizes)])
+        factors = [factor for _ in sizes]
+    else:  # up to the size itself, which leaves one unit
+        factors = [net.pick([*divisors(n)[1:], 1]) for n in sizes]
+    out = (n // f for n, f in zip(sizes, factors, strict=True))
+    factor = net.per_axis(factors)
+    net.add((batch, channels * math.prod(factors), *out), [x], "pixel_unshuffle", factor=factor)
 
 
 def channel_shuffle(net: Net, x: str) -> None:
@@ -446,7 +481,9 @@ def concat(net: Net, x: str) -> None:
             a == b for d, (a, b) in enumerate(zip(other, shape, strict=True)) if d != dim
         )
 
-    reads = [x, *(net.fitting(fits) or x for _ in range(net.int(1, 2)))]
+    reads = [x]
+    for _ in range(net.int(1, 2)):
+        reads.append(net.another(fits, reads) or x)
     reads = net.draw(st.permutations(reads))
     total = sum(net.shapes[name][dim] for name in reads)
     fields = {} if dim == 1 and net.flag() else {"dim": net.dim(dim, rank)}
@@ -471,7 +508,7 @@ def join(net: Net, x: str) -> None:
             both = _broadcast(shape, other)
             return both is not None and math.prod(both) <= LIMIT
 
-        name = net.fitting(fits) or x
+        name = net.another(fits, reads) or x
         reads.append(name)
         shape = _broadcast(shape, net.shapes[name]) or shape
     reads = net.draw(st.permutations(reads))
@@ -535,7 +572,7 @@ def attention(net: Net, x: str) -> None:
         windows = [net.pick(divisors(shape[dim])) for dim in dims]
         fields["window"] = net.per_axis(windows)
         if net.flag():
-            fields["shift"] = net.per_axis([net.int(0, w) for w in windows])
+            fields["shift"] = net.per_axis([net.int(0, 2 * w) for w in windows])
     elif kind == "sliding":
         fields["window"] = net.per_axis([net.int(1, 5) for _ in dims])
 
@@ -676,6 +713,83 @@ def tokens(net: Net, x: str) -> None:
         net.add(out, [y], "reshape", shape=out)
 
 
+def unshuffle_and_back(net: Net, x: str) -> None:
+    """Blocks to channels, perhaps changed there, and to the axes again."""
+    sizes = net.shapes[x][2:]
+    factors = [net.pick([*divisors(n)[1:], 1]) for n in sizes]
+    batch, channels, *sizes = net.shapes[x]
+    filters = channels * math.prod(factors)
+    out = (n // f for n, f in zip(sizes, factors, strict=True))
+    factor = net.per_axis(factors)
+    net.add((batch, filters, *out), [x], "pixel_unshuffle", factor=factor)
+    net.pick([pointwise, conv, channel_shuffle, index, flip])(net, net.last)
+    filters = net.shapes[net.last][1]
+    if filters % math.prod(factors) == 0 and net.flag():
+        _shuffle(net, net.last, factors)
+    else:
+        _shuffle(net, net.last, _factors(net, filters, sizes))
+
+
+def two_sources(net: Net, x: str) -> None:
+    """Channels that read different tensors, one operator over them, and perhaps one channel of it."""
+    shape = net.shapes[x]
+    other = net.another(lambda o: o[:1] + o[2:] == shape[:1] + shape[2:], [x]) or x
+    if net.flag():
+        x = net.add(shape, [x], "conv", kernel=3, padding="same", groups=shape[1])
+    reads = net.draw(st.permutations([x, other]))
+    channels = shape[1] + net.shapes[other][1]
+    net.add((shape[0], channels, *shape[2:]), reads, "concat")
+    shape = net.shapes[net.last]
+    net.pick(
+        [
+            conv,
+            group_norm,
+            local_response_norm,
+            channel_shuffle,
+            index,
+            flip,
+            roll,
+            linear,
+            softmax,
+            layer_norm,
+            scan,
+            recurrent,
+            attention,
+            conv_transpose,
+            pixel_shuffle,
+            pixel_unshuffle,
+            mix,
+            reshape,
+        ]
+    )(net, net.last)
+    shape = net.shapes[net.last]
+    if len(shape) > 1 and net.flag():
+        place = net.int(0, shape[1] - 1)
+        net.add((shape[0], 1, *shape[2:]), [net.last], "index", dim=1, index=[place])
+
+
+def cat_maps(net: Net, x: str) -> None:
+    """Maps side by side along an axis, then a window or a cut across the seam."""
+    shape = net.shapes[x]
+    dim = net.int(2, len(shape) - 1)
+
+    def fits(other: Shape) -> bool:
+        return len(other) == len(shape) and all(
+            a == b for d, (a, b) in enumerate(zip(other, shape, strict=True)) if d != dim
+        )
+
+    reads = [x, net.another(fits, [x]) or x]
+    if net.flag():  # a part of it only
+        stop = net.int(1, shape[dim])
+        cut = (*shape[:dim], stop, *shape[dim + 1 :])
+        reads[0] = net.add(cut, [x], "slice", dim=dim, stop=stop)
+    reads = net.draw(st.permutations(reads))
+    total = sum(net.shapes[name][dim] for name in reads)
+    net.add((*shape[:dim], total, *shape[dim + 1 :]), reads, "concat", dim=dim)
+    windows = [conv, pool] if len(shape) <= 5 else []
+    net.pick([slice_, *windows, flip, pad, scan, reduction, reshape])(net, net.last)
+
+
 @dataclass(frozen=True)
 class Op:
     """An operator with the least rank that it takes, and what else it needs of a shape."""
@@ -732,6 +846,9 @@ OPS: dict[str, Op] = {
     "branches": Op(branches, 3, _at_most_3_axes, weight=2),
     "windows": Op(windows, 3, weight=2),
     "tokens": Op(tokens, 3, weight=2),
+    "unshuffle_and_back": Op(unshuffle_and_back, 3, _at_most_3_axes),
+    "two_sources": Op(two_sources, 3, _at_most_3_axes, weight=2),
+    "cat_maps": Op(cat_maps, 3, weight=2),
     "opaque": Op(opaque, 1),
 }
 
@@ -740,7 +857,8 @@ OPS: dict[str, Op] = {
 def input_shapes(draw: Draw, axes: int | None = None) -> Shape:
     """The shape of an input tensor, batch first."""
     axes = axes or draw(st.sampled_from([1, 2, 2, 3]))
-    low, high = {1: (1, 16), 2: (1, 7), 3: (1, 4)}[axes]
+    # A long axis has room for big windows.
+    low, high = {1: (1, draw(st.sampled_from([16, 16, 41]))), 2: (1, 7), 3: (1, 4)}[axes]
     channels = draw(st.sampled_from([1, 2, 3, 4]))
     # Not a multiple of 16 by chance: draw odd sizes as often as even ones.
     return (1, channels, *(draw(st.integers(low, high)) for _ in range(axes)))
@@ -753,33 +871,39 @@ def specs(
     ops: Sequence[str] = tuple(OPS),
     without: Sequence[str] = (),
     axes: int | None = None,
-    max_inputs: int = 2,
+    max_inputs: int = 3,
 ) -> Spec:
     """A valid spec in the full form. ``ops`` and ``without`` choose from ``OPS``."""
-    count = draw(st.sampled_from([1, 1, 1, *range(1, max_inputs + 1)]))
+    count = min(max_inputs, draw(st.sampled_from([1, 1, 1, 1, 2, 2, 3])))
     first = draw(input_shapes(axes=axes))
     inputs = {"input": first}
     if count > 1:
         inputs = {"in0": first}
         for i in range(1, count):
-            same = draw(st.booleans())
+            same = draw(st.sampled_from([True, True, False]))
             inputs[f"in{i}"] = first if same else draw(input_shapes(axes=axes))
     net = Net(draw, inputs)
     allowed = {name: op for name, op in OPS.items() if name in ops and name not in without}
-    for _ in range(draw(st.integers(1, max_layers))):
+    _grow(net, allowed.values(), max_layers)
+    return _written(draw, net)
+
+
+def _grow(net: Net, ops: Iterable[Op], most: int) -> None:
+    """Add operators, mostly several, to a net."""
+    ops = list(ops)
+    for _ in range(net.pick([1, *range(2, most + 1), *range(3, most + 1)])):
         x = net.tensor()
         shape = net.shapes[x]
         fitting = [
-            name
-            for name, op in allowed.items()
-            if len(shape) >= op.rank and op.needs(shape)
-            for _ in range(op.weight)
+            op for op in ops if len(shape) >= op.rank and op.needs(shape) for _ in range(op.weight)
         ]
         if fitting:
-            allowed[draw(st.sampled_from(fitting))].draw(net, x)
+            net.pick(fitting).draw(net, x)
     if not net.layers:
-        pointwise(net, next(iter(inputs)))
-    return _written(draw, net)
+        pointwise(net, next(iter(net.inputs)))
+
+
+# Specs that never read outside -------------------------------------------------------------------
 
 
 @st.composite
@@ -788,17 +912,16 @@ def plain_specs(draw: Draw, max_layers: int = 7) -> Spec:
 
     Here the closed form of every layer is its exact field, for every unit.
     """
-    shape = draw(input_shapes())
-    net = Net(draw, {"input": shape})
-    for _ in range(draw(st.integers(1, max_layers))):
-        draw(st.sampled_from([_valid_window, _valid_branch, _moved]))(net, net.tensor())
+    net = Net(draw, {"input": draw(input_shapes())})
+    _grow(net, PLAIN, max_layers)
     return _written(draw, net)
 
 
 def _valid_window(net: Net, x: str) -> None:
     batch, channels, *sizes = net.shapes[x]
     op = net.pick(["conv", "max_pool"])
-    kernel = [net.int(1, min(3, n)) for n in sizes]
+    top = net.pick([3, 3, 12]) if len(sizes) == 1 else 3
+    kernel = [net.int(1, min(top, n)) for n in sizes]
     stride = [net.int(1, 3) for _ in sizes]
     dilation = [
         net.int(1, min(2, (n - 1) // (k - 1))) if k > 1 else 1
@@ -830,19 +953,70 @@ def _valid_branch(net: Net, x: str) -> None:
         net.add((shape[0], shape[1] + net.shapes[other][1], *shape[2:]), [x, other], "concat")
 
 
-def _moved(net: Net, x: str) -> None:
-    shape = net.shapes[x]
-    chosen = net.pick([pointwise, crop, slice_, channel_shuffle, pixel_unshuffle, _nearest])
-    chosen(net, x)
-    if len(net.shapes) and len(net.shapes[list(net.shapes)[-1]]) != len(shape):
-        raise AssertionError("a plain layer keeps its rank")
-
-
-def _nearest(net: Net, x: str) -> None:
+def _copied(net: Net, x: str) -> None:
+    """Upsampling that reads whole elements only."""
     batch, channels, *sizes = net.shapes[x]
-    scale = net.int(1, 3)
-    out = (batch, channels, *(n * scale for n in sizes))
-    net.add(out, [x], "upsample", scale=scale)
+    if net.flag():
+        scale = net.int(1, 3)
+        out = [n * scale for n in sizes]
+        net.add((batch, channels, *out), [x], "upsample", scale=scale)
+    else:
+        out = [net.int(1, 2 * n + 1) for n in sizes]
+        mode = net.pick(["nearest", "area"])
+        net.add((batch, channels, *out), [x], "upsample", size=net.per_axis(out), mode=mode)
+
+
+def _shuffled(net: Net, x: str) -> None:
+    _, channels, *sizes = net.shapes[x]
+    _shuffle(net, x, _factors(net, channels, sizes))
+
+
+def _window_attention(net: Net, x: str) -> None:
+    shape = net.shapes[x]
+    window = net.per_axis([net.pick(divisors(n)) for n in shape[2:]])
+    net.add(shape, [x], "attention", kind="window", window=window)
+
+
+def _parts(net: Net, x: str) -> None:
+    """A dim cut in two, one part perhaps mirrored, and joined again in either order."""
+    shape = net.shapes[x]
+    dim = net.int(1, len(shape) - 1)
+    n = shape[dim]
+    if n < 2:
+        return pointwise(net, x)
+    cut = net.int(1, n - 1)
+    first = net.add((*shape[:dim], cut, *shape[dim + 1 :]), [x], "slice", dim=dim, stop=cut)
+    rest = (*shape[:dim], n - cut, *shape[dim + 1 :])
+    second = net.add(rest, [x], "slice", dim=dim, start=cut)
+    net.pick([pointwise, flip])(net, second)
+    net.add(shape, net.draw(st.permutations([first, net.last])), "concat", dim=dim)
+
+
+PLAIN = [
+    Op(pointwise, 1),
+    Op(_valid_window, 3, _at_most_3_axes, weight=4),
+    Op(_valid_branch, 3, weight=2),
+    Op(join, 1),
+    Op(concat, 1),
+    Op(slice_, 1),
+    Op(crop, 3),
+    Op(select),
+    Op(index),
+    Op(flip),
+    Op(unsqueeze, 1),
+    Op(flatten),
+    Op(permute),
+    Op(reshape, 1, weight=2),
+    Op(linear),
+    Op(scan),
+    Op(channel_shuffle, 3),
+    Op(pixel_unshuffle, 3, _at_most_3_axes),
+    Op(_shuffled, 3, _at_most_3_axes),
+    Op(_copied, 3, _at_most_3_axes, weight=2),
+    Op(adaptive_pool, 3, _at_most_3_axes),
+    Op(_window_attention, 3),
+    Op(_parts, weight=2),
+]
 
 
 def _written(draw: Draw, net: Net) -> Spec:

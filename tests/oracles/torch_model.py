@@ -257,12 +257,10 @@ class Model:
         return xs[0].roll(_each(layer["shift"], len(dims)), dims)
 
     def _pixel_shuffle(self, name: str, layer: Mapping, xs: Sequence[Tensor]) -> Tensor:
-        _check(xs[0].ndim == 4, "pixel_shuffle of 2 axes")
-        return F.pixel_shuffle(xs[0], layer["factor"])
+        return F.pixel_shuffle(xs[0], _block(layer, xs[0]))
 
     def _pixel_unshuffle(self, name: str, layer: Mapping, xs: Sequence[Tensor]) -> Tensor:
-        _check(xs[0].ndim == 4, "pixel_unshuffle of 2 axes")
-        return F.pixel_unshuffle(xs[0], layer["factor"])
+        return F.pixel_unshuffle(xs[0], _block(layer, xs[0]))
 
     def _channel_shuffle(self, name: str, layer: Mapping, xs: Sequence[Tensor]) -> Tensor:
         return torch.channel_shuffle(xs[0], layer["groups"])
@@ -553,6 +551,14 @@ def _lands(layer: Mapping, sizes: Sequence[int]) -> bool:
 def _binary(value: Fraction) -> bool:
     """Whether floating point holds a fraction exactly."""
     return value.denominator & (value.denominator - 1) == 0
+
+
+def _block(layer: Mapping, x: Tensor) -> int:
+    """The factor of a pixel shuffle: PyTorch has one for both axes."""
+    _check(x.ndim == 4, "pixel shuffles of 2 axes")
+    factor, other = _each(layer["factor"], 2)
+    _check(factor == other, "pixel shuffles with a factor per axis")
+    return factor
 
 
 def _tokens(x: Tensor, dims: Sequence[int], features: int) -> tuple[Tensor, list[int]]:

@@ -200,18 +200,62 @@ class Canvas:
         return State((*state.dims[:dim], inner, *state.dims[dim + 1 :]), state.fields)
 
     def _rearrange(self, state: State, prim: Rearrange) -> State:
-        split, order, shape, expand = prim
-        state = self._reshape(state, split)
-        dims = tuple(state.dims[k] for k in order)
+        split, order, shape, expand, parts, merged = prim
+        state = self._reshape(state, split) if parts is None else self._take_apart(state, prim)
+        state = State(tuple(state.dims[k] for k in order), state.fields)
         moved: Shape = tuple(split[k] for k in order)
         if expand is not None:
             for k, (n, m) in enumerate(zip(moved, expand, strict=True)):
                 if n != m:
-                    state = self._widen(State(dims, state.fields), k, m)
-                    dims = state.dims
-            moved = expand
-        state = State(dims, state.fields)
-        return self._reshape(state, shape)
+                    state = self._widen(state, k, m)
+        return self._reshape(state, shape) if merged is None else self._put_together(state, merged)
+
+    def _take_apart(self, state: State, prim: Rearrange) -> State:
+        """Each dim split into as many as ``prim.parts`` says."""
+        dims: list[tuple[Factor, ...]] = []
+        fields = state.fields
+        for k, pieces in enumerate(prim.parts or ()):
+            sizes = prim.split[len(dims) : len(dims) + pieces]
+            group = state.dims[k]
+            if pieces == 1:
+                dims.append(group)
+                continue
+            if pieces and len(group) > 1:
+                part = self._regroup((group,), fields, sizes)
+                dims += part.dims
+                fields = part.fields
+                continue
+            for factor, n in group:
+                for size in sizes[:-1]:
+                    major, minor, n = next(self._fresh), next(self._fresh), n // size
+                    fields = tuple([f.split(factor, major, minor, size, n) for f in fields])
+                    dims.append(((major, size),))
+                    factor = minor
+                if sizes:
+                    dims.append(((factor, n),))
+                else:
+                    fields = tuple([field.drop(factor) for field in fields])
+        return State(tuple(dims), fields)
+
+    def _put_together(self, state: State, merged: tuple[int, ...]) -> State:
+        """As many dims made one as ``merged`` says for each."""
+        dims: list[tuple[Factor, ...]] = []
+        fields = state.fields
+        at = 0
+        for pieces in merged:
+            factors = [factor for group in state.dims[at : at + pieces] for factor in group]
+            at += pieces
+            group = factors
+            if len(factors) > 1:
+                group = []
+                for factor, n in factors:
+                    # Of an axis of one unit only the dim is kept, in front of what it is merged with.
+                    if n > 1 or (not group and any(f.uses(factor) for f in fields)):
+                        group.append((factor, n))
+                    else:
+                        fields = tuple([field.drop(factor) for field in fields])
+            dims.append(tuple(group) or ((next(self._fresh), 1),))
+        return State(tuple(dims), fields)
 
     def _reshape(self, state: State, shape: Shape) -> State:
         """Regroup the flat list of factors, splitting and merging where a boundary falls inside one."""

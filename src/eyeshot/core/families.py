@@ -59,10 +59,15 @@ __all__ = [
     "roll",
     "same_padding",
     "sliding",
+    "squeeze",
     "take",
+    "unsqueeze",
 ]
 
 Pair = tuple[int, int]
+
+#: Taps are written down for one period, so that it must be of a sensible length.
+MAX_PERIOD = 1 << 20
 
 
 # --- taps
@@ -83,15 +88,14 @@ def transposed(kernel: int, stride: int, dilation: int, begin: int) -> Taps:
     common = math.gcd(stride, dilation)
     turn = stride // common  # t and t + turn read positions dilation/common apart
     step = dilation // common
+    inverse = pow(step, -1, turn) if turn > 1 else 0
     first, count = [], []
     for phase in range(stride):
-        ts = [t for t in range(min(turn, kernel)) if (phase + begin - dilation * t) % stride == 0]
-        if not ts:
-            first.append(0)
-            count.append(0)
-            continue
-        taps = range(ts[0], kernel, turn)
-        first.append((phase + begin - dilation * taps[-1]) // stride)
+        # The least t with dilation·t = phase + begin (mod stride), if there is one.
+        quotient, rest = divmod(phase + begin, common)
+        least = quotient * inverse % turn
+        taps = range(least, kernel, turn) if not rest else range(0)
+        first.append((phase + begin - dilation * taps[-1]) // stride if taps else 0)
         count.append(len(taps))
     return Taps(stride, 1, tuple(first), tuple(count), step)
 
@@ -120,9 +124,9 @@ def sampled(mode: str, scale: Fraction, offset: Fraction) -> Taps:
     return Taps(period, advance, tuple(at), (1,) * period, 1, "clamp")
 
 
-def _small(period: int) -> int:
-    if period > 1 << 20:
-        raise FieldError("size", f"a resampling with a period of {period} outputs is too fine")
+def _small(period: int, field: str = "size") -> int:
+    if period > MAX_PERIOD:
+        raise FieldError(field, f"gives a period of {period} outputs, more than {MAX_PERIOD}")
     return period
 
 
@@ -135,15 +139,17 @@ def conv_size(
     """Output size of a window: floor((n + padding - dilation·(kernel-1) - 1) / stride) + 1."""
     span = dilation * (kernel - 1) + 1
     room = n + pad[0] + pad[1] - span
-    if room < 0:
+    if ceil:
+        # PyTorch: the last window must start inside the input or its beginning padding.
+        size = -(-room // stride) + 1
+        size -= (size - 1) * stride >= n + pad[0]
+        if size > 0:
+            return size
+    if room < 0 or ceil:
         grown = f" with dilation {dilation} spans {span}," if dilation > 1 else " is"
         padded = f", padded to {n + pad[0] + pad[1]}" if any(pad) else ""
         raise FieldError("kernel", f"{kernel}{grown} larger than its input ({n}{padded})")
-    if not ceil:
-        return room // stride + 1
-    size = -(-room // stride) + 1
-    # PyTorch: the last window must start inside the input or its beginning padding.
-    return size - 1 if (size - 1) * stride >= n + pad[0] else size
+    return room // stride + 1
 
 
 def same_padding(n: int, kernel: int, stride: int, dilation: int, lower: bool = False) -> Pair:
@@ -236,7 +242,7 @@ def conv_transpose(
         n = graph.shapes[x][dim]
         out = (n - 1) * stride[k] - sum(padding[k]) + dilation[k] * (size - 1)
         out += output_padding[k] + 1
-        _small(stride[k])
+        _small(stride[k], "stride")
         taps = transposed(size, stride[k], dilation[k], padding[k][0])
         x = graph.add(Stencil(dim, taps, _fits(out, "padding")), x)
     return x
@@ -286,6 +292,7 @@ def interpolate(
         # PyTorch copies an axis that linear interpolation leaves as long as it was; cubic still reads four.
         if size == n and (mode == "linear" or (scale == 1 and mode != "cubic")):
             continue
+        _small(scale.denominator, "size" if given is None else "scale")
         x = graph.add(Stencil(first + k, sampled(mode, scale, offset), size), x)
     return x
 
@@ -333,9 +340,7 @@ def take(graph: Graph, x: int, dim: int, positions: Sequence[int]) -> int:
 
 def index(graph: Graph, x: int, dim: int, position: int) -> int:
     """The element at ``position``; the dim disappears."""
-    x = graph.add(Stencil(dim, window(1, 1, 1, -position), 1), x)
-    shape = graph.shapes[x]
-    return reshape(graph, x, (*shape[:dim], *shape[dim + 1 :]))
+    return squeeze(graph, graph.add(Stencil(dim, window(1, 1, 1, -position), 1), x), (dim,))
 
 
 def flip(graph: Graph, x: int, dims: Sequence[int]) -> int:
@@ -360,9 +365,42 @@ def roll(graph: Graph, x: int, dims: Sequence[int], shifts: Sequence[int]) -> in
 # --- rearrangements
 
 
-def rearrange(graph: Graph, x: int, split: Shape, order: Sequence[int], shape: Shape) -> int:
-    """Reshape to ``split``, permute, reshape to ``shape``."""
-    return graph.add(Rearrange(split, tuple(order), shape), x)
+def rearrange(
+    graph: Graph,
+    x: int,
+    split: Shape,
+    order: Sequence[int],
+    shape: Shape,
+    parts: Sequence[int] | None = None,
+    merged: Sequence[int] | None = None,
+) -> int:
+    """Reshape to ``split``, permute, reshape to ``shape``; see :class:`Rearrange` for the rest."""
+    prim = Rearrange(
+        split,
+        tuple(order),
+        shape,
+        None,
+        None if parts is None else tuple(parts),
+        None if merged is None else tuple(merged),
+    )
+    return graph.add(prim, x)
+
+
+def squeeze(graph: Graph, x: int, dims: Sequence[int]) -> int:
+    """Without ``dims``, which have size 1."""
+    old = graph.shapes[x]
+    kept = [d for d in range(len(old)) if d not in dims]
+    shape = tuple(old[d] for d in kept)
+    parts = [int(d in kept) for d in range(len(old))]
+    return rearrange(graph, x, shape, range(len(kept)), shape, parts, (1,) * len(kept))
+
+
+def unsqueeze(graph: Graph, x: int, dim: int) -> int:
+    """With a new dim of size 1 at ``dim``."""
+    old = graph.shapes[x]
+    merged = (*(1,) * dim, 0, *(1,) * (len(old) - dim))
+    shape = (*old[:dim], 1, *old[dim:])
+    return rearrange(graph, x, old, range(len(old)), shape, (1,) * len(old), merged)
 
 
 def reshape(graph: Graph, x: int, shape: Sequence[int]) -> int:
@@ -381,7 +419,8 @@ def permute(graph: Graph, x: int, order: Sequence[int]) -> int:
     old = graph.shapes[x]
     if sorted(order) != list(range(len(old))):
         raise FieldError("order", f"{list(order)} is no order of {len(old)} dims")
-    return rearrange(graph, x, old, order, tuple(old[k] for k in order))
+    each = (1,) * len(old)
+    return rearrange(graph, x, old, order, tuple(old[k] for k in order), each, each)
 
 
 def expand(graph: Graph, x: int, shape: Sequence[int]) -> int:
@@ -408,7 +447,10 @@ def pixel_shuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2) 
         order += [dim + 1 + axes + k, dim + 1 + k]
     order += range(dim + 1 + 2 * axes, len(split))
     sizes = tuple(_fits(n * f, "factor") for n, f in zip(spatial, factors, strict=True))
-    return rearrange(graph, x, split, order, (*batch, shape[dim] // block, *sizes, *rest))
+    out = (*batch, shape[dim] // block, *sizes, *rest)
+    same, tail = (1,) * dim, (1,) * len(rest)
+    parts = (*same, 1 + axes, *(1,) * axes, *tail)
+    return rearrange(graph, x, split, order, out, parts, (*same, 1, *(2,) * axes, *tail))
 
 
 def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2) -> int:
@@ -419,8 +461,6 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     for n, f in zip(spatial, factors, strict=True):
         if n % f:
             raise FieldError("factor", f"size {n} is not a multiple of {f}")
-    if any(n == f for n, f in zip(spatial, factors, strict=True)):
-        return _unshuffle_by_slices(graph, x, factors, first)
     sizes = tuple(n // f for n, f in zip(spatial, factors, strict=True))
     split = [*batch, shape[dim]]
     for n, f in zip(sizes, factors, strict=True):
@@ -430,37 +470,25 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     order += [dim + 1 + 2 * k for k in range(axes)]
     order += range(dim + 1 + 2 * axes, len(split) + len(rest))
     out = (*batch, shape[dim] * math.prod(factors), *sizes, *rest)
-    return rearrange(graph, x, (*split, *rest), order, out)
-
-
-def _unshuffle_by_slices(graph: Graph, x: int, factors: Sequence[int], first: int) -> int:
-    """Pixel unshuffle as strided slices side by side.
-
-    Where one unit is left of an axis, a reshape can't tell that unit from a new dim of size 1; slices keep
-    the axis with it.
-    """
-    for k, factor in enumerate(factors):
-        n, parts = graph.shapes[x][first + k], []
-        for begin in range(factor):
-            part = narrow(graph, x, first + k, begin, n, factor)
-            shape = graph.shapes[part]
-            parts.append(reshape(graph, part, (*shape[:first], 1, *shape[first:])))
-        x = concat(graph, parts, first)
-        shape = graph.shapes[x]
-        x = reshape(graph, x, (*shape[: first - 1], shape[first - 1] * factor, *shape[first + 1 :]))
-    return x
+    same, tail = (1,) * dim, (1,) * len(rest)
+    merged = (*same, 1 + axes, *(1,) * axes, *tail)
+    parts = (*same, 1, *(2,) * axes, *tail)
+    return rearrange(graph, x, (*split, *rest), order, out, parts, merged)
 
 
 def channel_shuffle(graph: Graph, x: int, groups: int, dim: int = 1) -> int:
     """Channels seen as (groups, C/groups), transposed."""
     shape = graph.shapes[x]
+    if len(shape) <= dim:
+        raise FieldError("inputs", "the tensor has no channels")
     if shape[dim] % groups:
         raise FieldError("groups", f"{groups} does not divide the input's {shape[dim]} channels")
     if groups in (1, shape[dim]):
         return x
     split = (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
     order = [*range(dim), dim + 1, dim, *range(dim + 2, len(split))]
-    return rearrange(graph, x, split, order, shape)
+    parts = (*(1,) * dim, 2, *(1,) * (len(shape) - dim - 1))
+    return rearrange(graph, x, split, order, shape, parts, parts)
 
 
 # --- several tensors
@@ -494,10 +522,7 @@ def mix(graph: Graph, x: int, dims: Sequence[int], sizes: Sequence[int] | None =
 def reduce(graph: Graph, x: int, dims: Sequence[int], keepdim: bool) -> int:
     """A reduction over ``dims``."""
     x = mix(graph, x, dims, (1,) * len(dims))
-    if keepdim:
-        return x
-    shape = graph.shapes[x]
-    return reshape(graph, x, [n for d, n in enumerate(shape) if d not in dims])
+    return x if keepdim else squeeze(graph, x, dims)
 
 
 def causal_mix(graph: Graph, x: int, dim: int) -> int:
@@ -555,7 +580,7 @@ def attention_block(
         if width == n:
             x = mix(graph, x, (dim,))
             continue
-        _small(width)
+        _small(width, "window")
         by %= width
         # Blocks begin at shift, shift + width, …; positions before the first read the block before it.
         begin = tuple(by - width if p < by else by for p in range(width))

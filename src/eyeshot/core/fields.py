@@ -55,13 +55,14 @@ class Field(NamedTuple):
         """The field with every term replaced by what ``act`` makes of it."""
         if not self.terms:
             return self
-        done: tuple[Term, ...] = ()
         try:
-            for term in self.terms:
-                done = algebra.unite(done, tuple(act(term)))
+            if len(self.terms) == 1:
+                terms = tuple(act(self.terms[0]))
+            else:
+                terms = algebra.unite_all([new for term in self.terms for new in act(term)])
         except NoClosedForm:
             return self._replace(terms=None, reach=None)
-        return self._replace(terms=done)
+        return self._replace(terms=terms)
 
     def stencil(self, read: Reading) -> Field:
         """Read through one stencil."""
@@ -74,9 +75,9 @@ class Field(NamedTuple):
                 if len(old) == 1:
                     terms = tuple(algebra.stencil(old[0], read))
                 else:
-                    terms = ()
-                    for term in old:
-                        terms = algebra.unite(terms, tuple(algebra.stencil(term, read)))
+                    terms = algebra.unite_all(
+                        [new for term in old for new in algebra.stencil(term, read)]
+                    )
             except NoClosedForm:
                 terms = reach = None
             if reach is not None and terms is not None and (terms != old or self.uses(read.factor)):
@@ -93,16 +94,11 @@ class Field(NamedTuple):
             nonlocal partly
             followed = [f for f, _, _ in term.deps if f in follows]
             lost = any(f in gone and sizes[f] > 1 for f in followed)
-            left = [f for f in followed if f not in gone]
-            whole = lost and not any(sizes[f] > 1 for f in left)
+            whole = lost and all(f in gone for f in followed)
             partly = partly or (lost and not whole)
             for factor in gone:
                 term = algebra.mix(term, factor, sizes[factor])
-            if not whole:
-                return [term]
-            for factor in left:
-                term = algebra.mix(term, factor, 1)
-            return [term._replace(whole=True)]
+            return [term._replace(whole=True)] if whole else [term]
 
         tags = tuple([(f, None if f in gone else rank) for f, rank in self.tags])
         new = self.each(act)
@@ -214,10 +210,7 @@ def _envelope(terms: tuple[Term, ...]) -> Term | None:
     """One term that is the hull of the local ones, wherever they hold; None if there is none, or no one."""
     if len(terms) == 1 and not terms[0].support and not terms[0].whole:
         return terms[0]
-    out: tuple[Term, ...] = ()
-    for term in terms:
-        if not term.whole:
-            out = algebra.unite(out, (term._replace(support=()),))
+    out = algebra.unite_all([term._replace(support=()) for term in terms if not term.whole])
     return out[0] if len(out) == 1 else None
 
 

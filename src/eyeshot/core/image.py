@@ -284,7 +284,7 @@ def _mixed(span: Span, prim: Mix, shape: Shape) -> Span:
 
 
 def _rearrange(span: Span, prim: Rearrange, shape: Shape) -> Span:
-    split, order, target, expand = prim
+    split, order, target, expand = prim[:4]
     moved = tuple(split[k] for k in order)
     out = []
     for array in span:

@@ -126,13 +126,17 @@ class Rearrange(NamedTuple):
     """Each output reads one element: reshape to ``split``, permute by ``order``, reshape to ``shape``.
 
     Reshapes are row-major. Where ``expand`` is given, size-1 dims are broadcast to it after the
-    permutation.
+    permutation. Sizes alone do not tell which of several dims of size 1 is which; where it is known,
+    ``parts`` says how many dims each input dim is split into (0: a size-1 dim goes) and ``merged`` of how
+    many each output dim is made (0: a new dim of size 1).
     """
 
     split: Shape
     order: tuple[int, ...]
     shape: Shape
     expand: Shape | None = None
+    parts: tuple[int, ...] | None = None
+    merged: tuple[int, ...] | None = None
 
     def out_shape(self, shapes: list[Shape]) -> Shape:
         return self.shape
@@ -209,7 +213,7 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
                 )
             if causal and sizes[0] != shapes[0][dims[0]]:
                 return "causal mixing keeps the size"
-        case Rearrange(split, order, shape, expand):
+        case Rearrange(split, order, shape, expand, parts, merged):
             if math.prod(split) != math.prod(shapes[0]):
                 return f"{text([split])} has not as many elements as {text(shapes)}"
             if sorted(order) != list(range(len(split))):
@@ -223,7 +227,22 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
                 moved = expand
             if math.prod(shape) != math.prod(moved):
                 return f"{text([shape])} has not as many elements as {text([moved])}"
+            for whole, counts, pieces in ((shapes[0], parts, split), (shape, merged, moved)):
+                if counts is not None and not _adds_up(whole, counts, pieces):
+                    return f"{counts} of {text([pieces])} do not make {text([whole])}"
         case Concat(dim):
             if not 0 <= dim < len(out):
                 return f"dim {dim} is not in {text([out])}"
     return None
+
+
+def _adds_up(whole: Shape, counts: tuple[int, ...], pieces: Shape) -> bool:
+    """Whether consecutive runs of ``pieces``, so many to each, multiply to the sizes of ``whole``."""
+    if len(counts) != len(whole) or sum(counts) != len(pieces):
+        return False
+    at = 0
+    for size, count in zip(whole, counts, strict=True):
+        if math.prod(pieces[at : at + count]) != size:
+            return False
+        at += count
+    return True

@@ -34,6 +34,8 @@ EMPTY: tuple[Number, Number] = (math.inf, -math.inf)
 #: A table larger than this, or a field of more terms, is no closed form worth the name.
 MAX_TABLE = 1 << 16
 MAX_TERMS = 256
+#: Nor is one that takes more comparisons than this to find.
+MAX_WORK = 1 << 20
 #: Coordinates stay below this: exact in JSON's doubles, and far from int64's end.
 MAX_COORDINATE = 1 << 53
 
@@ -328,7 +330,9 @@ def stencil(term: Term, read: Reading) -> list[Term]:
             raise NoClosedForm
         runs = _hits(taps, run, n_in, n_out)
     turns = period // math.gcd(taps.advance, period) if taps.advance else 1
-    if turns * taps.period > MAX_TABLE:
+    widest = min(max(taps.counts), 2 * (period // math.gcd(taps.step, period)))
+    cells = turns * taps.period * (len(term.lo) // period)
+    if cells > MAX_TABLE or cells * widest > MAX_WORK:
         raise NoClosedForm
     rows = []
     for turn in range(turns):
@@ -419,7 +423,7 @@ def causal(term: Term, factor: int, size: int) -> Term:
     run = interval(term, factor)
     if k < 0:
         return term if run is None else with_support(term, factor, (run[0], size))
-    if run is not None or advance == 0:
+    if run is not None or advance == 0 or len(term.lo) * period > MAX_WORK:
         raise NoClosedForm
     past = [
         [(p % period, advance * (p // period)) for p in range(phase - period + 1, phase + 1)]
@@ -564,18 +568,27 @@ def unite(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...]:
     if not left:
         return right
     out = list(left)
+    places: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
+    for k, term in enumerate(out):
+        places.setdefault(term.support, []).append(k)
     for term in right:
-        for k, other in enumerate(out):
-            if other.support == term.support:
-                one = _merge_pair(other, term)
-                if one is not None:
-                    out[k] = one
-                    break
+        alike = places.setdefault(term.support, [])
+        for k in alike:
+            one = _merge_pair(out[k], term)
+            if one is not None:
+                out[k] = one
+                break
         else:
+            alike.append(len(out))
             out.append(term)
     if len(out) > MAX_TERMS:
         raise NoClosedForm
     return tuple(out)
+
+
+def unite_all(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The union of terms; those of equal rate become one."""
+    return unite(tuple(terms[:1]), tuple(terms[1:]))
 
 
 def _merge_pair(a: Term, b: Term) -> Term | None:

@@ -490,7 +490,7 @@ class Squeeze(Operator, frozen=True):
         dim = dim_of(graph, x, self.dim)
         if shape[dim] != 1:
             raise FieldError("dim", f"dim {dim} has size {shape[dim]}, not 1")
-        return families.reshape(graph, x, (*shape[:dim], *shape[dim + 1 :]))
+        return families.squeeze(graph, x, (dim,))
 
 
 @operator("unsqueeze")
@@ -499,12 +499,10 @@ class Unsqueeze(Operator, frozen=True):
 
     def build(self, graph: Graph, inputs: list[int]) -> int:
         (x,) = inputs
-        shape = graph.shapes[x]
-        rank = len(shape) + 1
+        rank = len(graph.shapes[x]) + 1
         if not -rank <= self.dim < rank:
             raise FieldError("dim", f"{self.dim} is not a dim of a tensor that has {rank}")
-        dim = self.dim % rank
-        return families.reshape(graph, x, (*shape[:dim], 1, *shape[dim:]))
+        return families.unsqueeze(graph, x, self.dim % rank)
 
 
 # --- several tensors
