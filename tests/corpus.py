@@ -377,6 +377,12 @@ CORPUS: dict[str, Spec] = {
         j=op("add", inputs=["c", "input"]),
         e=op("conv", kernel=3, padding=1),
     ),
+    "ones-holes": spec(
+        [2, 1],
+        u=op("unsqueeze", dim=2),
+        c=op("conv", kernel=[3, 1], dilation=[2, 1], padding="same"),
+        s=op("squeeze", dim=2),
+    ),
     # Pixel shuffles: nested, with a factor per axis, undone, and cut between the two.
     "shuffle-nested": spec(
         [16, 3, 3],
@@ -415,6 +421,11 @@ CORPUS: dict[str, Spec] = {
         c=op("pixel_unshuffle", factor=[1, 6], inputs="input"),
         d=op("slice", dim=1, start=4, stop=9),
         p=op("conv", kernel=3, padding=1, inputs="u"),
+    ),
+    "unshuffle-one-unit": spec(
+        [1, 1, 2],
+        u=op("pixel_unshuffle", factor=[1, 2]),
+        s=op("pixel_shuffle", factor=[1, 2]),
     ),
     # Channels that read different things: groups, shuffles, picks, norms, neighbours.
     "channels-lrn": spec(

@@ -214,7 +214,7 @@ def test_table_says_what_the_json_says(name: str) -> None:
         shown = dict(zip(table.HEADINGS, row, strict=True))
         assert (shown["layer"], shown["op"]) == (layer["name"], layer["op"])
         for key in ("n", "size", "jump", "start", "padding"):
-            values = ["–" if f["dim"] is None and key == "n" else f[key] for f in fields]
+            values = [f[key] for f in fields]
             if key == "size" and all(f["global"] for f in fields):
                 assert shown[key].endswith("global")
                 if shown[key] == "global":
@@ -323,7 +323,7 @@ def test_bounds_are_marked(unknown: str) -> None:
         "layer   op       n       size   jump   start   padding\n"
         "──────────────────────────────────────────────────────\n"
         "a       window   8          3      1     0.5         1\n"
-        "b       f        –   ≤ global      –       4         0\n"
+        "b       f        8   ≤ global      –       4         –\n"
         "global: the units also read the whole input axis (pooling, attention, norms)\n"
         "≤: an upper bound\n"
         "b: what f reads is not known; it is taken to read everything [unknown-op]\n"

@@ -14,7 +14,7 @@ from eyeshot.errors import EyeshotError
 
 if TYPE_CHECKING:
     from eyeshot.analysis.report import Layer
-    from eyeshot.core.canvas import State
+    from eyeshot.core.canvas import Source, State
 
 __all__ = ["Canvas", "Field", "Form"]
 
@@ -39,9 +39,10 @@ class Canvas(NamedTuple):
 class Field(NamedTuple):
     """What a layer's units read along one input axis. Positions are input elements; None: not defined.
 
-    ``dim`` is the tensor dim along which units follow the axis and ``n`` its size. ``size`` is the largest
-    unit's, ``jump`` the distance between neighbours (A/P on average where the period is longer than 1),
-    ``start`` the first unit's centre (pixel k covers [k, k+1]), ``padding`` minus its begin.
+    ``dim`` is the tensor dim along which units follow the axis and ``n`` the output size. ``size`` is the
+    largest unit's, ``jump`` the distance between neighbours (A/P on average where the period is longer than 1),
+    ``start`` the first unit's centre (pixel k covers [k, k+1]), ``padding`` minus its begin; these three need
+    a closed form.
     """
 
     input: str
@@ -201,14 +202,28 @@ class Form:
         for dim, i in where.items():
             for factor, size in reversed(self.state.dims[dim]):
                 i, index[factor] = divmod(i, size)
-        hulls = [term.at(index) for term in terms]
-        return min(h[0] for h in hulls), max(h[1] for h in hulls)
+        held = [
+            term.at(index)
+            for term in terms
+            if all(begin <= index[f] < end for f, begin, end in term.support)
+        ]
+        if not held:
+            # Nothing but padding is read along another axis; on the canvas that is read like the rest.
+            return self.canvas.at(where[self.dim])
+        return min(h[0] for h in held), max(h[1] for h in held)
+
+    def _units_along(self, source: Source, axis: int) -> int:
+        """The output size along the axis, also where a map of its rank no longer follows it."""
+        shape = self.layer.shape
+        if self.dim is not None:
+            return shape[self.dim]
+        return shape[axis] if len(shape) == len(source.shape) else 1
 
     def field(self) -> Field:
         """The numbers of this field."""
         report = self.layer._report
         source, axis = report._axes[self.k]
-        n = 1 if self.dim is None else self.layer.shape[self.dim]
+        n = self._units_along(source, axis)
         canvas = self.canvas
         exact = True
         is_global = self.is_global
@@ -231,8 +246,10 @@ class Form:
         else:
             size, first, exact = self._extent(source.shape[axis])
         if first[0] < first[1]:
-            padding = -first[0]
-            if math.isfinite(first[0]) and math.isfinite(first[1]):
+            # Clipped hulls begin inside; how far padding reaches is known on the canvas alone.
+            padding = None if canvas is None else -first[0]
+            placed = canvas is not None or self.dim is None
+            if placed and math.isfinite(first[0]) and math.isfinite(first[1]):
                 start = _ratio(int(first[0] + first[1]), 2)
         return Field(
             source.name,

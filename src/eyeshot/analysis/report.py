@@ -148,6 +148,7 @@ class Layer:
         at = self._index(index)
         where = dict(zip(self.unit_dims, at, strict=True))
         out: list[tuple[Number, Number]] = []
+        blind: set[str] = set()
         exact = None
         for k, form in enumerate(self._forms):
             hull = form.at(where)
@@ -157,6 +158,8 @@ class Layer:
                 low: Number
                 high: Number
                 low, high = exact[k]
+                if hull is None and low >= high:
+                    blind.add(self.fields[k].input)
                 if hull is not None and hull[0] < hull[1]:
                     if low < high:
                         low, high = min(low, hull[0]), max(high, hull[1])
@@ -164,18 +167,23 @@ class Layer:
                         low, high = hull
                 hull = (low, high)
             out.append(hull if hull[0] < hull[1] else (0, 0))
-        return tuple(out)
+        # A unit that is known to read nothing along one axis of an input reads nothing of it.
+        return tuple(
+            (0, 0) if field.input in blind else hull
+            for hull, field in zip(out, self.fields, strict=True)
+        )
 
     def _exact(self, at: tuple[int, ...]) -> list[tuple[int, int]]:
+        """The exact hull of one unit per field, global context included."""
+        united = self.__dict__.get("_all")
+        if united is None:
+            united = [self._united(span) for span in self._report._hulls(self._value)]
+            self.__dict__["_all"] = united
         out = []
-        for span in self._report._hulls(self._value):
-            lo, hi = self._united(span)
-            place = tuple(
-                0 if lo.shape[dim] == 1 else i for dim, i in zip(self.unit_dims, at, strict=True)
-            )
+        for lo, hi in united:
             full = [0] * lo.ndim
-            for dim, i in zip(self.unit_dims, place, strict=True):
-                full[dim] = i
+            for dim, i in zip(self.unit_dims, at, strict=True):
+                full[dim] = i if lo.shape[dim] > 1 else 0
             low, high = int(lo[tuple(full)]), int(hi[tuple(full)])
             out.append((low, high) if low < high else (0, 0))
         return out

@@ -77,7 +77,7 @@ def _numbers(fields: Sequence[Field], bound: bool) -> tuple[str, ...]:
     """The cells from n to padding."""
     size = cell(fields, size_text)
     return (
-        cell(fields, lambda f: DASH if f.dim is None else str(f.n)) if fields else DASH,
+        cell(fields, lambda f: str(f.n)) if fields else DASH,
         f"≤ {size}" if bound else size,
         cell(fields, lambda f: number(f.jump)),
         cell(fields, lambda f: number(f.start)),

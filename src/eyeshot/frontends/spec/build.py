@@ -49,6 +49,9 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
         layers = builder.entries(spec["layers"], "layers")
         prefix = "layers."
     else:
+        for key, value in spec.items():
+            if _near(key, ("layers",)) and isinstance(value, Mapping) and "op" not in value:
+                builder.fail("", f"unknown field {_show(key)}; did you mean 'layers'?")
         layers = builder.entries(spec, "")
         prefix = ""
     builder.prefix = prefix
@@ -70,6 +73,15 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
     builder.outputs(spec.get("outputs") if full else None, [name for name, _ in layers])
     builder.graph.verify()
     return builder.graph
+
+
+def _axes(count: int) -> str:
+    return "axis" if count == 1 else "axes"
+
+
+def _count(shape: Any) -> int:
+    """How many numbers a shape is written with."""
+    return len(shape) if isinstance(shape, list | tuple) else len(re.split(r"[x×,]", str(shape)))
 
 
 def _is_window(value: Any) -> bool:
@@ -215,6 +227,16 @@ class _Builder:
             shape = None
             if default is not None:
                 shape = self.shape(default, axes, False, f"{self.where}: {place}")
+                if (
+                    axes is not None
+                    and not isinstance(default, int)
+                    and len(shape) == _count(default)
+                ):
+                    self.fail(
+                        place,
+                        f"{_show(default)} does not fit a spec of {axes} {_axes(axes)}: a shape "
+                        "lists the channels, then the axes",
+                    )
             if name in given:
                 label = "input" if len(defaults) == 1 else f"input {name}"
                 wanted = axes if shape is None else len(shape) - 2
@@ -258,17 +280,17 @@ class _Builder:
         if not 1 <= count <= MAX_DIMS:
             raise SpecError(f"{place}: a shape of {count} numbers")
         if axes is None:
-            # The short form knows no channels, so two numbers are two axes there.
+            # The short form knows no channels, so two numbers are two axes there. A tuple is a whole tensor's
+            # shape, unless its batch would not be 1.
             bare = count == 1 or (count == 2 and (batched or self.short))
-            missing = 2 if bare else int(not batched)
+            missing = 2 if bare else int(not batched or numbers[0] != 1)
         else:
             shown = "x".join(map(str, numbers))
             if count == 1:
                 numbers = numbers * axes
             missing = axes + 2 - len(numbers)
             if not 0 <= missing <= 2:
-                noun = "axis" if axes == 1 else "axes"
-                raise SpecError(f"{place}: {shown} does not fit a spec of {axes} {noun}")
+                raise SpecError(f"{place}: {shown} does not fit a spec of {axes} {_axes(axes)}")
         return ((), (1,), (1, channels))[missing] + tuple(numbers)
 
     # --- the layers
@@ -396,8 +418,8 @@ class _Builder:
                 place,
                 f"expected an operator, {{op: …}} or [kernel, stride, padding], got {_kind(layer)}",
             )
-        op = layer.get("op")
-        if op is None:
+        op: Any = layer.get("op")
+        if "op" not in layer:
             self.fail(
                 f"{place}.op", f"is missing{_near('op', [k for k in layer if isinstance(k, str)])}"
             )

@@ -151,13 +151,16 @@ def dims_of(graph: Graph, x: int, dims: int | Sequence[int] | None) -> tuple[int
 
 
 def fraction(field: str, value: float) -> Fraction:
-    """The decimal number that was written, exactly: 1.3 is 13/10."""
+    """The number that was meant, exactly: 1.3 is 13/10, and what a float makes of 1/3 is 1/3."""
     if abs(value) > MAX_SIZE:
         raise FieldError(field, "is out of range")
     try:
         out = Fraction(Decimal(str(value)))
     except (InvalidOperation, ValueError, OverflowError):
         raise FieldError(field, f"{value} is not a number") from None
+    near = out.limit_denominator(10_000)
+    if out.denominator > 10_000 and float(near) == float(out):
+        out = near
     if not Fraction(1, MAX_SIZE) <= out <= MAX_SIZE or out.denominator > 10**9:
         raise FieldError(field, f"{value} is out of range")
     return out
