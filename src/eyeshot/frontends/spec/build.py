@@ -50,7 +50,7 @@ def build(spec: Any, sizes: InputSizes | None = None, where: str = "spec") -> Gr
         prefix = "layers."
     else:
         for key, value in spec.items():
-            if _near(key, ("layers",)) and isinstance(value, Mapping) and "op" not in value:
+            if isinstance(value, Mapping) and "op" not in value and _near(key, ("layers",)):
                 builder.fail("", f"unknown field {_show(key)}; did you mean 'layers'?")
         layers = builder.entries(spec, "")
         prefix = ""
