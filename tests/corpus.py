@@ -351,6 +351,14 @@ CORPUS: dict[str, Spec] = {
         up=op("conv_transpose", kernel=3, stride=3, inputs="input"),
         q=op("add", inputs=["input", "up"]),
     ),
+    # A dim of size 1 beyond which a dilated window reads nothing, then more 1s than dims left for them.
+    "ones-spare": spec(
+        [2, 1, 1],
+        c=op("conv", kernel=[3, 1], dilation=[2, 1], padding="same"),
+        r=op("reshape", shape=[1, 1, 1, 2, 1, 1]),
+        p=op("permute", order=[0, 3, 1, 4, 2, 5]),
+        b=op("reshape", shape=[1, 2, 1, 1]),
+    ),
     "ones-grown": spec(
         [2, 1, 5],
         u=op("unsqueeze", dim=2),

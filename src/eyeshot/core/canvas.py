@@ -294,6 +294,8 @@ class Canvas:
                         p for p in reversed(pending) if not any(f.tagged(p[0]) for f in fields)
                     ][:spare]
                     pending = [p for p in pending if p not in idle]
+                    for factor, _ in idle:
+                        fields = tuple([field.drop(factor) for field in fields])
                 one = pending.pop() if pending and pending[-1][1] == 1 else (next(self._fresh), 1)
                 dims.append((one,))
                 continue
