@@ -655,6 +655,18 @@ CORPUS: dict[str, Spec] = {
         ch=op("concat", inputs=["a", "a", "b2"]),
         b2=op("slice", dim=2, start=2, inputs="input"),
     ),
+    # Dims made of (2, 3) and of (3, 2), which have no common factors, side by side and then again.
+    "concat-factors": spec(
+        [2, 3, 2],
+        a=op("pixel_shuffle", factor=[2, 1]),
+        b=op("reshape", shape=[1, 1, 2, 3, 2, 1]),
+        c=op("permute", order=[0, 1, 2, 4, 3, 5]),
+        d=op("reshape", shape=[1, 1, 6, 2]),
+        e=op("concat", inputs=["d", "a"]),
+        f=op("concat", inputs=["e", "d"]),
+        g=op("group_norm", groups=1),
+        h=op("select", dim=1, index=1, inputs="f"),
+    ),
     "concat-flat": spec(
         {"a": [2, 6], "b": [2, 2, 3]},
         fb=op("flatten", start=2, inputs="b"),

@@ -115,8 +115,13 @@ def assert_unit_dims(spec: Spec, layer: Any, sets: np.ndarray) -> None:
     assert dims == sorted(set(dims))
     assert all(0 <= dim < sets.ndim for dim in dims)
     ranks = {len(shape) for shape in brute_force.input_shapes(spec).values()}
-    if len(ranks) > 1 or any(each["op"] in REARRANGING for each in upstream(spec, layer.name)):
+    before = list(upstream(spec, layer.name))
+    ops = {each["op"] for each in before}
+    if len(ranks) > 1 or ops & REARRANGING:
         return
+    factors = {str(each["factor"]) for each in before if each["op"].startswith("pixel_")}
+    if ops >= {"pixel_shuffle", "pixel_unshuffle"} and len(factors) > 1:
+        return  # a part of one axis may come to lie in another; units are told apart by its major part
     for dim in range(2, sets.ndim):
         if dim not in dims:
             hulls = brute_force.hulls(spec, layer.name, [dim], sets={layer.name: sets})

@@ -376,14 +376,21 @@ class Canvas:
 
     def _align(self, a: State, b: State, but: int = -1) -> tuple[State, State]:
         """The two states over the same factors, except for those of dim ``but``."""
-        if a.dims == b.dims or (
-            but >= 0 and a.dims[:but] == b.dims[:but] and a.dims[but + 1 :] == b.dims[but + 1 :]
-        ):
+        if a.dims == b.dims:
             return a, b
         for k in range(len(a.dims)):
             if k != but and _sizes(a.dims[k]) != _sizes(b.dims[k]):
                 shape = _refine(_sizes(a.dims[k]), _sizes(b.dims[k]))
                 a, b = self._refactor(a, k, shape), self._refactor(b, k, shape)
+        return a, self._conform(a, b, but)
+
+    def _conform(self, a: State, b: State, but: int = -1) -> State:
+        """State ``b`` over the factors of ``a``, except for those of dim ``but``."""
+        if a.dims[:but] == b.dims[:but] and a.dims[but + 1 :] == b.dims[but + 1 :] and but >= 0:
+            return b
+        for k in range(len(a.dims)):
+            if k != but and _sizes(a.dims[k]) != _sizes(b.dims[k]):
+                b = self._refactor(b, k, _sizes(a.dims[k]))
         names = {
             old[0]: new[0]
             for k, (group_a, group_b) in enumerate(zip(a.dims, b.dims, strict=True))
@@ -391,16 +398,14 @@ class Canvas:
             for new, old in zip(group_a, group_b, strict=True)
             if old[0] != new[0]
         }
+        dims = a.dims
         if but >= 0:
             # The dim in question keeps factors of its own, clear of the names given.
             for factor, _ in b.dims[but]:
                 names[factor] = next(self._fresh)
-        fields = tuple([field.rename(names) for field in b.fields])
-        dims = a.dims
-        if but >= 0:
             own = tuple((names[f], n) for f, n in b.dims[but])
             dims = (*dims[:but], own, *dims[but + 1 :])
-        return a, State(dims, fields)
+        return State(dims, tuple([field.rename(names) for field in b.fields]))
 
     def _refactor(self, state: State, dim: int, sizes: Shape) -> State:
         """``dim`` made of one factor of each of these sizes."""
@@ -424,7 +429,7 @@ class Canvas:
         for state, reads in zip(states, reading, strict=True):
             n = state.dims[dim][0][1]
             if reads:
-                _, state = self._align(base, state, but=dim)
+                state = self._conform(base, state, but=dim)
                 own = state.dims[dim][0][0]
                 for k, field in enumerate(state.fields):
                     parts[k].append(_place(field, own, factor, n, offset))
