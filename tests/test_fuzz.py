@@ -29,7 +29,6 @@ def fuzz(share: float) -> Callable:
         max_examples=max(1, round(EXAMPLES * share)),
         deadline=None,
         print_blob=True,
-        derandomize=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
