@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-# The same examples every time, so that a change is judged by itself. A long run (CONTRIBUTING.md) draws new ones.
+# The same examples every time, so that a change is judged by itself; long runs (CONTRIBUTING.md) draw new ones.
 settings.register_profile("sample", derandomize=True, database=None, deadline=None)
 if "EYESHOT_FUZZ" not in os.environ and "EYESHOT_FUZZ_INPUT" not in os.environ:
     settings.load_profile("sample")
