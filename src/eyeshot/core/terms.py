@@ -74,10 +74,6 @@ class Term(NamedTuple):
             offset += advance * turn
         return self.lo[cell] + offset, self.hi[cell] + offset
 
-    @property
-    def empty(self) -> bool:
-        return all(lo >= hi for lo, hi in zip(self.lo, self.hi, strict=True))
-
 
 def interval(term: Term, factor: int) -> tuple[int, int] | None:
     """The term's support along ``factor``; None where it is everywhere."""

@@ -638,7 +638,7 @@ class Attention(Operator, frozen=True):
             raise FieldError("channels", "the tensor has no dim for them")
         out = [query]
         for x in rest or inputs[:1]:
-            out.append(self._keys(graph, x, inputs[0], dims, features, blocks))
+            out.append(self._keys(graph, x, inputs[0], dims, features))
         return families.join(graph, *out)
 
     def _keys(
@@ -648,7 +648,6 @@ class Attention(Operator, frozen=True):
         query: int,
         dims: tuple[int, ...],
         features: int | None,
-        blocks: bool,
     ) -> int:
         shape, like = graph.shapes[x], graph.shapes[query]
         if len(shape) != len(like):
@@ -662,7 +661,7 @@ class Attention(Operator, frozen=True):
         if self.kind == "causal":
             return families.causal_mix(graph, x, dims[0])
         width = per_axis("window", self.window or 1, len(dims))
-        if blocks and self.kind == "sliding":
+        if self.kind == "sliding":
             return families.sliding(graph, x, dims, width)
         return families.attention_block(
             graph, x, dims, width, per_axis("shift", self.shift, len(dims))
