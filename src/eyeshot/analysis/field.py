@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from eyeshot.core import terms as algebra
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from eyeshot.core.canvas import Source, State
 
 __all__ = ["Canvas", "Field", "Form"]
+
+#: Units that are looked at one by one where a closed form per dim does not exist.
+MAX_UNITS = 1 << 12
 
 
 class Canvas(NamedTuple):
@@ -120,7 +124,22 @@ class Form:
     def is_global(self) -> bool:
         if self.raw.terms is None:
             return self.layer._report._spans(self.layer._value)[self.k].whole is not None
-        return any(term.whole for term in self.raw.terms)
+        return any(term.whole or self._elsewhere(term) for term in self.raw.terms)
+
+    def _elsewhere(self, term: Term) -> bool:
+        """Whether a term moves with dims that tell no units apart, as the keys in a table of queries by keys.
+
+        Over these its union is the whole axis: global context for the units.
+        """
+        if len(self.raw.terms or ()) == 1:
+            return False
+        follows = {f for f, rank in self.raw.tags if rank is not None}
+        moves = [f for f, _, _ in term.deps if f in follows]
+        if not moves:
+            return False
+        units = self.layer.unit_dims
+        inside = {f for dim in units for f, _ in self.state.dims[dim]}
+        return not inside.intersection(moves)
 
     def _within(self, dims: Sequence[int], whole: bool) -> tuple[Term, ...] | None:
         """The local (or the global) terms as functions of the factors of ``dims`` alone."""
@@ -134,7 +153,7 @@ class Form:
         out: tuple[Term, ...] = ()
         try:
             for term in self.raw.terms:
-                if term.whole == whole:
+                if (term.whole or self._elsewhere(term)) == whole:
                     foreign = [f for f, _, _ in (*term.deps, *term.support) if f not in keep]
                     if foreign:
                         sizes = dict(factor for group in self.state.dims for factor in group)
@@ -173,21 +192,12 @@ class Form:
     def _merged(self, terms: tuple[Term, ...]) -> tuple[Term, ...] | None:
         """A flattened dim's factors as one index."""
         assert self.dim is not None
-        group = list(self.state.dims[self.dim])
-        fresh = -1
-        try:
-            while len(group) > 1:
-                (major, n1), (minor, n2) = group[-2:]
-                done: tuple[Term, ...] = ()
-                for term in terms:
-                    pieces = algebra.merge(term, major, minor, n1, n2, fresh)
-                    done = algebra.unite(done, tuple(pieces))
-                terms = done
-                group[-2:] = [(fresh, n1 * n2)]
-                fresh -= 1
-        except NoClosedForm:
+        group = self.state.dims[self.dim]
+        names = {factor: -2 - k for k, (factor, _) in enumerate(group)}
+        if any(f not in names for term in terms for f, _, _ in (*term.deps, *term.support)):
             return None
-        return terms
+        plain = tuple([algebra.relabel(term, names) for term in terms])
+        return _flattened(plain, tuple([n for _, n in group]))
 
     def at(self, where: dict[int, int]) -> tuple[Number, Number] | None:
         """The canvas hull of the unit at these indices; None where there is no closed form."""
@@ -265,6 +275,18 @@ class Form:
             canvas,
         )
 
+    def _unclipped(self) -> tuple[Number, tuple[Number, Number]] | None:
+        """The largest unit's size and the first unit's hull, where the canvas has the exact ones."""
+        units = self.layer.unit_dims
+        terms = self._within(units, False) or self._within(units, True)
+        if not terms:
+            return None
+        used = sorted({f for term in terms for f, _, _ in (*term.deps, *term.support)})
+        sizes = {f: n for dim in units for f, n in self.state.dims[dim]}
+        names = {f: -2 - k for k, f in enumerate(used)}
+        plain = tuple([algebra.relabel(term, names) for term in terms])
+        return _largest(plain, tuple([sizes[f] for f in used]))
+
     def _extent(self, length: int) -> tuple[Number, tuple[Number, Number], bool]:
         """Size and first hull where there is no canvas, clipped to the input, and whether they are exact."""
         terms = self.raw.terms
@@ -278,6 +300,10 @@ class Form:
         ):
             low, high = self.raw.reach
             return high - low, (low, high), True
+        if self.raw.inside:
+            found = self._unclipped()
+            if found is not None:
+                return *found, True
         report = self.layer._report
         try:
             hulls = report._spans(self.layer._value)[self.k]
@@ -297,6 +323,48 @@ class Form:
             return 0, (0, 0), True
         first = (int(lo.flat[0]), int(hi.flat[0])) if reads.flat[0] else (0, 0)
         return int(np.where(reads, hi - lo, 0).max()), first, True
+
+
+@lru_cache(maxsize=1024)
+def _flattened(terms: tuple[Term, ...], sizes: tuple[int, ...]) -> tuple[Term, ...] | None:
+    """Terms over the factors -2, -3, … of these sizes as functions of one row-major index.
+
+    Layer after layer of a transformer asks for the same, hence the cache.
+    """
+    group = [(-2 - k, n) for k, n in enumerate(sizes)]
+    fresh = -2 - len(group)
+    try:
+        while len(group) > 1:
+            (major, n1), (minor, n2) = group[-2:]
+            done: tuple[Term, ...] = ()
+            for term in terms:
+                pieces = algebra.merge(term, major, minor, n1, n2, fresh)
+                done = algebra.unite(done, tuple(pieces))
+            terms = done
+            group[-2:] = [(fresh, n1 * n2)]
+            fresh -= 1
+    except NoClosedForm:
+        return None
+    return terms
+
+
+@lru_cache(maxsize=1024)
+def _largest(
+    terms: tuple[Term, ...], sizes: tuple[int, ...]
+) -> tuple[Number, tuple[Number, Number]] | None:
+    """Over factors -2, -3, … of these sizes: the size of the largest unit, and the first one's hull."""
+    if math.prod(sizes) > MAX_UNITS:
+        return None
+    largest: Number = 0
+    first: tuple[Number, Number] | None = None
+    for at in product(*map(range, sizes)):
+        index = {-2 - k: i for k, i in enumerate(at)}
+        hulls = [term.at(index) for term in terms]
+        low, high = min([hull[0] for hull in hulls]), max([hull[1] for hull in hulls])
+        if first is None:
+            first = (low, high) if low < high else (0, 0)
+        largest = max(largest, high - low)
+    return largest, first or (0, 0)
 
 
 def _finite(number: Number) -> int | None:

@@ -30,7 +30,7 @@ __all__ = ["SCHEMA", "Canvas", "Field", "Layer", "Report"]
 
 SCHEMA = "eyeshot.report/1"
 Box = tuple[tuple[Number, Number], ...]
-#: Exact hulls of all layers are kept for reuse up to this many array elements.
+#: Exact hulls are kept for reuse up to this many array elements.
 KEEP_ELEMENTS = 1 << 25
 
 
@@ -119,7 +119,11 @@ class Layer:
     @property
     def unit_dims(self) -> tuple[int, ...]:
         """The tensor's dims that tell units apart, in order; units are indexed by them."""
-        return tuple(sorted({form.dim for form in self._forms if form.dim is not None}))
+        dims: tuple[int, ...] | None = self.__dict__.get("_unit_dims")
+        if dims is None:
+            dims = tuple(sorted({form.dim for form in self._forms if form.dim is not None}))
+            self.__dict__["_unit_dims"] = dims
+        return dims
 
     def _index(self, index: Sequence[int] | int) -> tuple[int, ...]:
         at: tuple[int, ...]
@@ -237,14 +241,20 @@ class Layer:
 class Report:
     """What every layer of a network reads of its inputs.
 
-    Index it by layer name or by number (``report[-1]`` is the last layer run); iterate over layers.
+    Index it by layer name or by number (``report[-1]`` is the last layer run); iterate over layers. The name of
+    a module that is made of layers, ``report["layer4"]``, gives what comes out of it.
     """
 
     def __init__(
-        self, graph: Graph, sources: list[engine.Source], marks: list[LayerMark], title: str = ""
+        self,
+        graph: Graph,
+        sources: list[engine.Source],
+        marks: list[LayerMark],
+        title: str = "",
+        groups: Sequence[LayerMark] = (),
     ) -> None:
         evaluated = engine.Canvas(graph, sources)
-        states = evaluated.run({mark.value for mark in marks})
+        states = evaluated.run({mark.value for mark in (*marks, *groups)})
         names = {mark.name: k for k, mark in enumerate(marks)}
         self.__dict__.update(
             title=title,
@@ -252,6 +262,7 @@ class Report:
             _sources=sources,
             _marks=marks,
             _names=names,
+            _groups={mark.name: mark for mark in groups if mark.name not in names},
             _states=states,
             _axes=[(sources[k], axis) for k, axis in evaluated.axes],
             _layers={},
@@ -263,6 +274,7 @@ class Report:
     _sources: list[engine.Source]
     _marks: list[LayerMark]
     _names: dict[str, int]
+    _groups: dict[str, LayerMark]
     _states: dict[int, engine.State]
     _axes: list[tuple[engine.Source, int]]
     _layers: dict[int, Layer]
@@ -283,7 +295,7 @@ class Report:
         return (self._at(k) for k in range(len(self._marks)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names
+        return name in self._names or name in self._groups
 
     @overload
     def __getitem__(self, key: str | int) -> Layer: ...
@@ -293,8 +305,10 @@ class Report:
 
     def __getitem__(self, key: str | int | slice) -> Layer | tuple[Layer, ...]:
         if isinstance(key, str):
+            if key in self._groups:
+                return self.group(key)
             if key not in self._names:
-                names = list(self._names)
+                names = [*self._names, *self._groups]
                 close = difflib.get_close_matches(key, names[:5000], 1, 0.6)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UnknownLayerError(f"there is no layer {key!r}{hint}")
@@ -308,6 +322,10 @@ class Report:
         if layer is None:
             layer = self._layers[k] = Layer(self, self._marks[k])
         return layer
+
+    def group(self, name: str) -> Layer:
+        """What comes out of the module ``name``, which is itself made of layers."""
+        return Layer(self, self._groups[name])
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -334,7 +352,7 @@ class Report:
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Why fields are bounds."""
-        found = list(self._graph.bounds.values())
+        found = [*self._graph.notes, *self._graph.bounds.values()]
         for layer in self:
             for field, raw in zip(layer.fields, layer._state.fields, strict=True):
                 if field.status == "bound" and not raw.bound:
@@ -356,20 +374,15 @@ class Report:
         if value not in self._image:
             from eyeshot.core.image import Image
 
-            image = Image(self._graph, self._sources)
-            wanted = {mark.value for mark in self._marks}
-            if self._image or not self._cheap():
-                wanted = {value}
-            self._image.update(image.run(wanted | {value}))
+            # Layers are mostly asked for in their order: those that follow are kept, as many as fit.
+            values = [value, *(mark.value for mark in self._marks if mark.value > value)]
+            self._image.clear()
+            wanted = {v: self._unit_dims(v) for v in values}
+            self._image.update(Image(self._graph, self._sources).run(wanted, KEEP_ELEMENTS))
         return self._image[value]
 
-    def _cheap(self) -> bool:
-        """Whether the hulls of all layers together are small enough to keep."""
-        total = 0
-        for mark in self._marks:
-            shape = self._graph.shapes[mark.value]
-            total += 2 * len(self._axes) * max(shape, default=1)
-        return total <= KEEP_ELEMENTS
+    def _unit_dims(self, value: int) -> tuple[int, ...]:
+        return Layer(self, LayerMark("", "", value)).unit_dims
 
     def _hulls(self, value: int) -> list[Span | None]:
         return [hulls.total() for hulls in self._spans(value)]

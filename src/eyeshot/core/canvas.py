@@ -122,7 +122,8 @@ class Canvas:
             if j == k:
                 factor = dims[axis][0][0]
                 term = Term(((factor, 1, 1),), (0,), (1,))
-                fields.append(Field((term,), ((factor, 0),), reach=(0, source.shape[axis])))
+                whole = (0, source.shape[axis])
+                fields.append(Field((term,), ((factor, 0),), reach=whole, inside=True))
             else:
                 fields.append(NOTHING)
         return State(dims, tuple(fields))

@@ -30,17 +30,21 @@ from eyeshot.core.primitives import (
 from eyeshot.errors import FieldError
 
 __all__ = [
+    "MAX_PERIOD",
     "adaptive_pool",
+    "antialiased",
     "attention_block",
     "causal_mix",
     "channel_shuffle",
     "channel_window",
+    "col2im",
     "concat",
     "conv",
     "conv_transpose",
     "expand",
     "flip",
     "group_norm",
+    "im2col",
     "index",
     "interpolate",
     "join",
@@ -50,18 +54,23 @@ __all__ = [
     "opaque",
     "pad",
     "permute",
+    "pick",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pool",
+    "rearrange",
     "recurrent",
     "reduce",
     "reshape",
     "roll",
     "same_padding",
+    "sampled",
     "sliding",
+    "spread",
     "squeeze",
     "take",
     "unsqueeze",
+    "window",
 ]
 
 Pair = tuple[int, int]
@@ -122,6 +131,48 @@ def sampled(mode: str, scale: Fraction, offset: Fraction) -> Taps:
     if mode == "cubic":
         return Taps(period, advance, tuple(a - 1 for a in at), (4,) * period, 1, "clamp")
     return Taps(period, advance, tuple(at), (1,) * period, 1, "clamp")
+
+
+@lru_cache(maxsize=4096)
+def antialiased(radius: Fraction, scale: Fraction) -> Taps:
+    """Interpolation whose kernel is stretched to the scale: the elements with centre c within its support.
+
+    Output i reads [floor(c - r + 1/2), floor(c + r + 1/2)), c = scale·(i + 1/2), r = radius·max(scale, 1).
+    """
+    period = _small(scale.denominator)
+    half = Fraction(1, 2)
+    reach = radius * max(scale, Fraction(1))
+    centres = [scale * (i + half) + half for i in range(period)]
+    first = tuple(math.floor(at - reach) for at in centres)
+    count = tuple(math.floor(centres[i] + reach) - first[i] for i in range(period))
+    return Taps(period, scale.numerator, first, count)
+
+
+@lru_cache(maxsize=4096)
+def gathered(kernel: int, stride: int, dilation: int, begin: int) -> Taps:
+    """Windows laid out one after another: position i·kernel + t reads stride·i - begin + dilation·t."""
+    first = tuple(dilation * t - begin for t in range(_small(kernel, "kernel")))
+    return Taps(kernel, stride, first, (1,) * kernel)
+
+
+@lru_cache(maxsize=4096)
+def scattered(kernel: int, stride: int, dilation: int, begin: int) -> Taps:
+    """The reverse of :func:`gathered`: output p reads each i·kernel + t with stride·i + dilation·t = p + begin.
+
+    As t grows by ``turn``, i falls by dilation/gcd, so that the positions are an arithmetic progression.
+    """
+    common = math.gcd(stride, dilation)
+    turn, fall = stride // common, dilation // common
+    step = fall * kernel - turn
+    first, count = [], []
+    for phase in range(_small(stride, "stride")):
+        taps = [t for t in range(min(kernel, turn)) if (phase + begin - dilation * t) % stride == 0]
+        taps = list(range(taps[0], kernel, turn)) if taps else []
+        last = taps[-1] if taps else 0
+        first.append((phase + begin - dilation * last) // stride * kernel + last)
+        count.append(len(taps))
+    # Where the step is not positive, turn >= kernel: there is one tap at most.
+    return Taps(stride, kernel, tuple(first), tuple(count), max(step, 1))
 
 
 def _small(period: int, field: str = "size") -> int:
@@ -427,9 +478,9 @@ def expand(graph: Graph, x: int, shape: Sequence[int]) -> int:
     """Size-1 dims broadcast; leading dims added."""
     old = graph.shapes[x]
     shape = tuple(shape)
-    split = (1,) * (len(shape) - len(old)) + old
-    if split == shape:
+    if old == shape:
         return x
+    split = (1,) * (len(shape) - len(old)) + old
     return graph.add(Rearrange(split, tuple(range(len(split))), shape, shape), x)
 
 
@@ -474,6 +525,68 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     merged = (*same, 1 + axes, *(1,) * axes, *tail)
     parts = (*same, 1, *(2,) * axes, *tail)
     return rearrange(graph, x, (*split, *rest), order, out, parts, merged)
+
+
+def im2col(
+    graph: Graph,
+    x: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    first: int = 2,
+) -> int:
+    """Windows as columns: (batch, channels, *axes) to (batch, channels·taps, positions)."""
+    shape = graph.shapes[x]
+    axes = len(kernel)
+    counts = []
+    for k, taps in enumerate(kernel):
+        dim = first + k
+        count = conv_size(shape[dim], taps, stride[k], dilation[k], padding[k])
+        prim = gathered(taps, stride[k], dilation[k], padding[k][0])
+        x = graph.add(Stencil(dim, prim, _fits(count * taps, "kernel")), x)
+        counts.append(count)
+    head = shape[:first]
+    split = (*head, *(n for k in range(axes) for n in (counts[k], kernel[k])))
+    order = [*range(first), *range(first + 1, len(split), 2), *range(first, len(split), 2)]
+    out = (*head[:-1], head[-1] * math.prod(kernel), math.prod(counts))
+    same = (1,) * (first - 1)
+    parts = (*same, 1, *(2,) * axes)
+    return rearrange(graph, x, split, order, out, parts, (*same, 1 + axes, axes))
+
+
+def col2im(
+    graph: Graph,
+    x: int,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    first: int = 2,
+) -> int:
+    """Columns added up where their windows lay: the transpose of :func:`im2col`, to axes of ``sizes``."""
+    shape = graph.shapes[x]
+    axes = len(kernel)
+    counts = [
+        conv_size(n, kernel[k], stride[k], dilation[k], padding[k]) for k, n in enumerate(sizes)
+    ]
+    block = math.prod(kernel)
+    if shape[first - 1] % block or shape[first] != math.prod(counts):
+        raise FieldError(
+            "size",
+            f"{text([shape])} are not the columns of {block} taps at {text([tuple(counts)])}",
+        )
+    head = (*shape[: first - 1], shape[first - 1] // block)
+    split = (*head, *kernel, *counts)
+    order = [*range(first), *(first + d * axes + k for k in range(axes) for d in (1, 0))]
+    out = (*head, *(counts[k] * kernel[k] for k in range(axes)))
+    same = (1,) * (first - 1)
+    x = rearrange(graph, x, split, order, out, (*same, 1 + axes, axes), (*same, 1, *(2,) * axes))
+    for k, size in enumerate(sizes):
+        taps = scattered(kernel[k], stride[k], dilation[k], padding[k][0])
+        x = graph.add(Stencil(first + k, taps, _fits(size, "size")), x)
+    return x
 
 
 def channel_shuffle(graph: Graph, x: int, groups: int, dim: int = 1) -> int:
@@ -607,3 +720,48 @@ def opaque(graph: Graph, inputs: Sequence[int], shape: Sequence[int]) -> int:
         parts.append(reshape(graph, part, (1,) * len(shape)))
     x = join(graph, *parts)
     return expand(graph, x, shape)
+
+
+# --- known positions
+
+
+#: Periods of known positions are looked for up to this many; longer ones are written down whole.
+MAX_PATTERN = 64
+
+
+def pick(graph: Graph, x: int, dim: int, positions: Sequence[int]) -> int:
+    """As :func:`take`, but written down by the shortest period in which the positions repeat.
+
+    So steps, mirrors and repeats keep their closed form. Positions from 0 to n-1 in order give x itself.
+    """
+    at = tuple(positions)
+    count = len(at)
+    if count == graph.shapes[x][dim] and at == tuple(range(count)):
+        return x
+    for period in range(1, min(count // 2, MAX_PATTERN) + 1):
+        advance = at[period] - at[0]
+        if all(b - a == advance for a, b in zip(at, at[period:], strict=False)):
+            taps = Taps(period, advance, at[:period], (1,) * period)
+            return graph.add(Stencil(dim, taps, count), x)
+    _small(count, "positions")
+    return take(graph, x, dim, at)
+
+
+def spread(graph: Graph, x: int, dim: int, positions: Sequence[int], n: int) -> int:
+    """Element k along ``dim`` added at ``positions[k]`` of n; what is added to no position reads nothing."""
+    at = tuple(positions)
+    count = len(at)
+    if at == tuple(range(at[0], at[0] + count)):
+        return pad(graph, x, ((at[0], n - at[0] - count),), "drop", dim)
+    _small(max(n, count), "positions")
+    # Elements that go to the same position side by side: each position then reads one run.
+    order = sorted(range(count), key=at.__getitem__)
+    x = pick(graph, x, dim, order)
+    counts = [0] * n
+    for p in at:
+        counts[p] += 1
+    first, total = [], 0
+    for many in counts:
+        first.append(total)
+        total += many
+    return graph.add(Stencil(dim, Taps(n, 0, tuple(first), tuple(counts)), n), x)

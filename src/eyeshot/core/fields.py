@@ -28,6 +28,8 @@ class Field(NamedTuple):
 
     ``reach``, where it is known, is the part of the axis such that every element reads exactly the part of
     its hull on the canvas that lies in it, without holes: the exact extent of all elements together.
+
+    ``inside``: no read has met padding or a border, so that the hulls on the canvas are the exact ones.
     """
 
     terms: tuple[Term, ...] | None = ()
@@ -35,6 +37,7 @@ class Field(NamedTuple):
     bound: bool = False
     folds: bool = False
     reach: Reach | None = None
+    inside: bool = False
 
     @property
     def reads(self) -> bool:
@@ -66,7 +69,7 @@ class Field(NamedTuple):
 
     def stencil(self, read: Reading) -> Field:
         """Read through one stencil."""
-        terms, tags, bound, folds, reach = self
+        terms, tags, bound, folds, reach, inside = self
         if not folds and read.folds and self.uses(read.factor):
             folds = True
         if terms is not None:
@@ -82,7 +85,8 @@ class Field(NamedTuple):
                 terms = reach = None
             if reach is not None and terms is not None and (terms != old or self.uses(read.factor)):
                 reach = _reach_through(old, terms, reach, read)
-        return Field(terms, tags, bound, folds, reach)
+        inside = inside and (read.within or not self.uses(read.factor))
+        return Field(terms, tags, bound, folds, reach, inside)
 
     def mix(self, gone: Collection[int], sizes: Mapping[int, int]) -> Field:
         """All positions of the factors ``gone`` united; ``sizes`` are those of all factors."""
@@ -106,7 +110,8 @@ class Field(NamedTuple):
 
     def causal(self, factor: int, size: int) -> Field:
         """All positions of ``factor`` up to its own united."""
-        return self.each(lambda term: [algebra.causal(term, factor, size)])
+        new = self.each(lambda term: [algebra.causal(term, factor, size)])
+        return new._replace(inside=False) if self.uses(factor) else new  # a past without end
 
     def split(self, factor: int, major: int, minor: int, n1: int, n2: int) -> Field:
         """``factor`` read as two."""
@@ -162,7 +167,8 @@ def unite(a: Field, b: Field) -> Field:
         except NoClosedForm:
             terms = None
     reach = None if terms is None else _joint_reach(a, b)
-    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, reach)
+    inside = (a.inside or not a.reads) and (b.inside or not b.reads)
+    return Field(terms, tags, a.bound or b.bound, a.folds or b.folds, reach, inside)
 
 
 def concat(pieces: list[Field], factor: int, total: int) -> Field:
@@ -190,6 +196,7 @@ def concat(pieces: list[Field], factor: int, total: int) -> Field:
         any(piece.bound for piece in pieces),
         any(piece.folds for piece in pieces),
         reach,
+        all(piece.inside or not piece.reads for piece in pieces),
     )
 
 

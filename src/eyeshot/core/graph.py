@@ -30,7 +30,9 @@ class LayerMark(NamedTuple):
 class Graph:
     """Values numbered from 0 in the order they are made; value ``v`` is ``prims[v]`` of ``inputs[v]``.
 
-    ``bounds`` maps a value to the diagnostic that says why what it reads is only bounded from above.
+    ``bounds`` maps a value to the diagnostic that says why what it reads is only bounded from above;
+    ``notes`` are diagnostics that concern no value. ``groups`` name what comes out of a module that is
+    itself made of layers.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,8 @@ class Graph:
         self.layers: list[LayerMark] = []
         self.outputs: list[str] = []
         self.bounds: dict[int, Diagnostic] = {}
+        self.notes: list[Diagnostic] = []
+        self.groups: list[LayerMark] = []
 
     def add(self, prim: Primitive, *inputs: int) -> int:
         """Append ``prim`` of ``inputs`` and return its value's number."""
@@ -53,6 +57,10 @@ class Graph:
     def mark(self, name: str, op: str, value: int) -> None:
         """Name ``value`` as a layer."""
         self.layers.append(LayerMark(name, op, value))
+
+    def group(self, name: str, op: str, value: int) -> None:
+        """Name ``value`` as what comes out of a module made of layers."""
+        self.groups.append(LayerMark(name, op, value))
 
     @property
     def sources(self) -> list[int]:

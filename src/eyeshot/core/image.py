@@ -9,8 +9,8 @@ The local field and the global context (a reduction over a whole axis) are kept 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +45,24 @@ class Hulls(NamedTuple):
 
     def total(self) -> Span | None:
         """Local field and global context together."""
-        return _unite([self.local, self.whole])
+        return _unite([span for span in (self.local, self.whole) if span is not None])
 
 
-BLANK = Hulls(None, None)
-State = tuple[Hulls, ...]
+class Parts(NamedTuple):
+    """The same while the engine runs, as unions that are not carried out where they would cost a product.
+
+    A table of queries by keys reads one token for its row and one for its column: two short arrays. Every
+    primitive reads a union as the union of what it reads of the parts.
+    """
+
+    local: tuple[Span, ...]
+    whole: tuple[Span, ...]
+
+
+BLANK = Parts((), ())
+State = tuple[Parts, ...]
+#: Parts of a union that are kept apart at most.
+MAX_PARTS = 8
 
 
 class Image:
@@ -60,10 +73,17 @@ class Image:
         self.sources = sources
         self.axes = [(k, axis) for k, source in enumerate(sources) for axis in source.axes]
 
-    def run(self, keep: Iterable[int]) -> dict[int, State]:
-        """The hulls of the values in ``keep``, computed from what they depend on alone."""
+    def run(
+        self, keep: Mapping[int, tuple[int, ...]], budget: int = MAX_ELEMENTS
+    ) -> dict[int, tuple[Hulls, ...]]:
+        """The hulls of the values in ``keep``, computed from what they depend on alone.
+
+        ``keep`` says along which dims: over the others they are united. The first value is among the
+        results, others as long as all hulls together have no more elements than ``budget``.
+        """
         graph = self.graph
-        kept = set(keep)
+        kept = keep.keys()
+        done: dict[int, tuple[Hulls, ...]] = {}
         origins = {source.value: k for k, source in enumerate(self.sources)}
         needed: set[int] = set()
         stack = list(kept)
@@ -81,14 +101,20 @@ class Image:
         states: dict[int, State] = {}
         for v in order:
             if v in origins:
-                states[v] = self._origin(origins[v])
-                continue
-            inputs = graph.inputs[v]
-            states[v] = self._apply(v, [states[i] for i in inputs])
-            for i in inputs:
-                if last[i] == v and i not in kept:
-                    states.pop(i, None)
-        return {v: states[v] for v in kept}
+                state = self._origin(origins[v])
+            else:
+                inputs = graph.inputs[v]
+                state = self._apply(v, [states[i] for i in inputs])
+                for i in inputs:
+                    if last[i] == v:
+                        states.pop(i, None)
+            if v in kept and (budget > 0 or not done):
+                found = tuple([_along(parts, keep[v]) for parts in state])
+                budget -= sum(span.lo.size for hulls in found for span in hulls if span is not None)
+                done[v] = found
+            if v in last:
+                states[v] = state
+        return done
 
     def _origin(self, k: int) -> State:
         source = self.sources[k]
@@ -102,7 +128,7 @@ class Image:
             shape = [1] * len(source.shape)
             shape[axis] = n
             lo = np.arange(n, dtype=np.int64).reshape(shape)
-            out.append(Hulls(Span(lo, lo + 1), None))
+            out.append(Parts((Span(lo, lo + 1),), ()))
         return tuple(out)
 
     def _apply(self, v: int, states: list[State]) -> State:
@@ -126,17 +152,17 @@ class Image:
             case Join():
                 rank = len(graph.shapes[v])
                 return tuple(
-                    Hulls(
-                        _unite([_rank(hulls.local, rank) for hulls in field]),
-                        _unite([_rank(hulls.whole, rank) for hulls in field]),
+                    Parts(
+                        _gather(_rank(span, rank) for parts in field for span in parts.local),
+                        _gather(_rank(span, rank) for parts in field for span in parts.whole),
                     )
                     for field in fields
                 )
             case Concat(dim):
                 return tuple(
-                    Hulls(
-                        _concat([hulls.local for hulls in field], shapes, dim),
-                        _concat([hulls.whole for hulls in field], shapes, dim),
+                    Parts(
+                        _concat_parts([parts.local for parts in field], shapes, dim),
+                        _concat_parts([parts.whole for parts in field], shapes, dim),
                     )
                     for field in fields
                 )
@@ -152,26 +178,55 @@ def _afford(shape: Iterable[int]) -> None:
         )
 
 
-def _map(hulls: Hulls, act: Any) -> Hulls:
-    return Hulls(
-        None if hulls.local is None else act(hulls.local),
-        None if hulls.whole is None else act(hulls.whole),
-    )
+def _map(parts: Parts, act: Callable[[Span], Span]) -> Parts:
+    return Parts(tuple(map(act, parts.local)), tuple(map(act, parts.whole)))
 
 
-def _unite(spans: list[Span | None]) -> Span | None:
-    some = [span for span in spans if span is not None]
-    if not some:
+def _unite(spans: list[Span]) -> Span | None:
+    if not spans:
         return None
-    lo, hi = some[0]
-    for span in some[1:]:
+    lo, hi = spans[0]
+    for span in spans[1:]:
         _afford(np.broadcast_shapes(lo.shape, span.lo.shape))
         lo, hi = np.minimum(lo, span.lo), np.maximum(hi, span.hi)
     return Span(lo, hi)
 
 
-def _rank(span: Span | None, rank: int) -> Span | None:
-    if span is None or span.lo.ndim == rank:
+def _gather(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """A union, carried out where one part varies along all dims that the other does."""
+    out: list[Span] = []
+    for span in spans:
+        for k, other in enumerate(out):
+            pairs = list(zip(span.lo.shape, other.lo.shape, strict=True))
+            if all(a >= b for a, b in pairs) or all(a <= b for a, b in pairs):
+                lo, hi = np.minimum(span.lo, other.lo), np.maximum(span.hi, other.hi)
+                out[k] = Span(lo, hi)
+                break
+        else:
+            out.append(span)
+    if len(out) > MAX_PARTS:
+        united = _unite(out)
+        assert united is not None
+        return (united,)
+    return tuple(out)
+
+
+def _along(parts: Parts, dims: tuple[int, ...]) -> Hulls:
+    """Hulls as functions of ``dims`` alone."""
+
+    def along(span: Span) -> Span:
+        others = tuple(d for d in range(span.lo.ndim) if d not in dims and span.lo.shape[d] > 1)
+        if not others:
+            return span
+        return Span(
+            span.lo.min(axis=others, keepdims=True), span.hi.max(axis=others, keepdims=True)
+        )
+
+    return Hulls(_unite(list(map(along, parts.local))), _unite(list(map(along, parts.whole))))
+
+
+def _rank(span: Span, rank: int) -> Span:
+    if span.lo.ndim == rank:
         return span
     shape = (1,) * (rank - span.lo.ndim) + span.lo.shape
     return Span(span.lo.reshape(shape), span.hi.reshape(shape))
@@ -251,17 +306,18 @@ class _Reader:
         return at
 
 
-def _mix(hulls: Hulls, prim: Mix, shape: Shape) -> Hulls:
-    local, whole = hulls
-    if whole is not None:
-        whole = _mixed(whole, prim, shape)
-    if local is not None:
-        varied = any(local.lo.shape[dim] > 1 for dim in prim.dims)
-        local = _mixed(local, prim, shape)
-        if varied and not prim.causal and _constant(local):
+def _mix(parts: Parts, prim: Mix, shape: Shape) -> Parts:
+    local = []
+    whole = [_mixed(span, prim, shape) for span in parts.whole]
+    for span in parts.local:
+        varied = any(span.lo.shape[dim] > 1 for dim in prim.dims)
+        mixed = _mixed(span, prim, shape)
+        if varied and not prim.causal and _constant(mixed):
             # No element is told apart any more: the axis has been read whole.
-            return Hulls(None, _unite([local, whole]))
-    return Hulls(local, whole)
+            whole.append(mixed)
+        else:
+            local.append(mixed)
+    return Parts(_gather(local), _gather(whole))
 
 
 def _constant(span: Span) -> bool:
@@ -321,6 +377,18 @@ def _reshape(array: Array, shape: Shape, target: Shape) -> Array:
             out += target[j0:j]
     _afford(wide)
     return np.broadcast_to(array, wide).reshape(out)
+
+
+def _concat_parts(
+    pieces: list[tuple[Span, ...]], shapes: list[Shape], dim: int
+) -> tuple[Span, ...]:
+    """The k-th parts of all inputs one after another, for every k."""
+    out = []
+    for k in range(max(map(len, pieces))):
+        made = _concat([piece[k] if k < len(piece) else None for piece in pieces], shapes, dim)
+        assert made is not None
+        out.append(made)
+    return _gather(out)
 
 
 def _concat(spans: list[Span | None], shapes: list[Shape], dim: int) -> Span | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -239,11 +240,12 @@ def _ends(first: int, count: int, step: int, period: int) -> Iterable[int]:
 class Reading:
     """One stencil along one factor, and what of it is worked out once for all fields."""
 
-    __slots__ = ("_contiguous", "_folds", "factor", "n_in", "n_out", "taps")
+    __slots__ = ("_contiguous", "_folds", "_within", "factor", "n_in", "n_out", "taps")
 
     def __init__(self, factor: int, taps: Taps, n_in: int, n_out: int) -> None:
         self.factor, self.taps, self.n_in, self.n_out = factor, taps, n_in, n_out
         self._folds: bool | None = None
+        self._within: bool | None = None
         self._contiguous: bool | None = None
 
     @property
@@ -252,9 +254,16 @@ class Reading:
         if self.taps.border == "drop":
             return False
         if self._folds is None:
-            reach = self.taps.reach(self.n_out)
-            self._folds = reach is not None and (reach[0] < 0 or reach[1] >= self.n_in)
+            self._folds = not self.within
         return self._folds
+
+    @property
+    def within(self) -> bool:
+        """Whether no output reads beyond the elements that are there."""
+        if self._within is None:
+            reach = self.taps.reach(self.n_out)
+            self._within = reach is None or (reach[0] >= 0 and reach[1] < self.n_in)
+        return self._within
 
     @property
     def contiguous(self) -> bool:
@@ -325,6 +334,14 @@ def stencil(term: Term, read: Reading) -> list[Term]:
         if max(taps.counts) > 1:
             raise NoClosedForm
         runs = _hits(taps, run, n_in, n_out)
+    new = _through(term._replace(support=()), factor, taps)
+    return _spread(new._replace(support=term.support), factor, runs)
+
+
+@lru_cache(maxsize=4096)
+def _through(term: Term, factor: int, taps: Taps) -> Term:
+    """A term's table read through taps. Terms that differ in their support alone share it, hence the cache."""
+    _, period, advance, _ = _locate(term, factor)
     turns = period // math.gcd(taps.advance, period) if taps.advance else 1
     widest = min(max(taps.counts), 2 * (period // math.gcd(taps.step, period)))
     cells = turns * taps.period * (len(term.lo) // period)
@@ -343,7 +360,7 @@ def stencil(term: Term, read: Reading) -> list[Term]:
     new_advance = advance * taps.advance * turns // period
     if not -MAX_COORDINATE < new_advance < MAX_COORDINATE:
         raise EyeshotError(f"the jump passes {MAX_COORDINATE}, more than can be counted exactly")
-    return _spread(_rebuild(term, factor, rows, new_advance), factor, runs)
+    return _rebuild(term, factor, rows, new_advance)
 
 
 def _spread(term: Term, factor: int, runs: list[tuple[int, int]] | None) -> list[Term]:
@@ -449,47 +466,51 @@ def drop(term: Term, factor: int) -> Term | None:
 
 def split(term: Term, factor: int, major: int, minor: int, n1: int, n2: int) -> list[Term]:
     """``factor`` read as two: i = n2·a + b with a < n1 and b < n2."""
-    k, period, advance, _ = _locate(term, factor)
+    new = _divided(term._replace(support=()), factor, major, minor, n2)
+    new = new._replace(support=term.support)
     run = interval(term, factor)
-    out = [term]
-    if run is not None:
-        out = []
-        begin, end = run
-        bare = with_support(term, factor, None)
-        # A run of a row-major index is at most a partial row, whole rows, and a partial row.
-        first, last = begin // n2, (end - 1) // n2
-        rows: list[tuple[int, int, int, int]] = []
-        if first == last:
-            rows.append((first, first + 1, begin % n2, end - first * n2))
-        else:
-            if begin % n2:
-                rows.append((first, first + 1, begin % n2, n2))
-                first += 1
-            if end % n2:
-                rows.append((last, last + 1, 0, end % n2))
-                last -= 1
-            if first <= last:
-                rows.append((first, last + 1, 0, n2))
-        for a, b, c, d in rows:
-            piece = bare
-            if (a, b) != (0, n1):
-                piece = with_support(piece, major, (a, b))
-            if (c, d) != (0, n2):
-                piece = with_support(piece, minor, (c, d))
-            out.append(piece)
+    if run is None:
+        return [new]
+    bare = with_support(new, factor, None)
+    begin, end = run
+    # A run of a row-major index is at most a partial row, whole rows, and a partial row.
+    first, last = begin // n2, (end - 1) // n2
+    rows: list[tuple[int, int, int, int]] = []
+    if first == last:
+        rows.append((first, first + 1, begin % n2, end - first * n2))
+    else:
+        if begin % n2:
+            rows.append((first, first + 1, begin % n2, n2))
+            first += 1
+        if end % n2:
+            rows.append((last, last + 1, 0, end % n2))
+            last -= 1
+        if first <= last:
+            rows.append((first, last + 1, 0, n2))
+    out = []
+    for a, b, c, d in rows:
+        piece = bare
+        if (a, b) != (0, n1):
+            piece = with_support(piece, major, (a, b))
+        if (c, d) != (0, n2):
+            piece = with_support(piece, minor, (c, d))
+        out.append(piece)
+    return out
+
+
+@lru_cache(maxsize=4096)
+def _divided(term: Term, factor: int, major: int, minor: int, n2: int) -> Term:
+    """A term's table over two factors in place of one; shared by terms that differ in their support alone."""
+    k, period, advance, _ = _locate(term, factor)
     if k < 0:
-        return out
+        return term
     # f(n2·a + b): along a the period is P / gcd(P, n2), along b it stays P.
     p1 = period // math.gcd(period, n2)
     a1 = advance * n2 * p1 // period
-    done = []
-    for piece in out:
-        at, _, _, _ = _locate(piece, factor)
-        others = piece.deps[:at] + piece.deps[at + 1 :]
-        deps = tuple(sorted((*others, (major, p1, a1), (minor, period, advance))))
-        new = _tabulate(piece, deps, lambda index: {factor: n2 * index[major] + index[minor]})
-        done.append(_reduce(_reduce(new, major), minor, n2))
-    return done
+    others = term.deps[:k] + term.deps[k + 1 :]
+    deps = tuple(sorted((*others, (major, p1, a1), (minor, period, advance))))
+    new = _tabulate(term, deps, lambda index: {factor: n2 * index[major] + index[minor]})
+    return _reduce(_reduce(new, major), minor, n2)
 
 
 def _tabulate(term: Term, deps: Deps, where: Callable[[dict[int, int]], dict[int, int]]) -> Term:
@@ -497,17 +518,13 @@ def _tabulate(term: Term, deps: Deps, where: Callable[[dict[int, int]], dict[int
     if math.prod(d[1] for d in deps) > MAX_TABLE:
         raise NoClosedForm
     lo, hi = [], []
+    at = term._replace(support=()).at
     for phases in product(*(range(d[1]) for d in deps)):
         index = {d[0]: phase for d, phase in zip(deps, phases, strict=True)}
-        low, high = _cell(term, index | where(index))
+        low, high = at(index | where(index))
         lo.append(low)
         hi.append(high)
     return term._replace(deps=deps, lo=tuple(lo), hi=tuple(hi))
-
-
-def _cell(term: Term, index: dict[int, int]) -> tuple[Number, Number]:
-    """``term.at`` without the support."""
-    return term._replace(support=()).at(index)
 
 
 def merge(term: Term, major: int, minor: int, n1: int, n2: int, new: int) -> list[Term]:
