@@ -13,7 +13,9 @@ import pytest
 
 import eyeshot
 
-HEAVY = {"torch", "onnx", "pandas", "matplotlib", "dask", "starlette", "jax", "tensorflow", "timm"}
+HEAVY = set(
+    "torch torchvision timm transformers onnx pandas matplotlib dask starlette jax tensorflow".split()
+)
 SOURCE = Path(eyeshot.__file__).parent
 
 
@@ -55,6 +57,34 @@ def test_show_is_light(form: str) -> None:
     assert not found & HEAVY
 
 
+def test_analysing_a_spec_is_light() -> None:
+    code = "import eyeshot\nreport = eyeshot.analyze({'a': [3, 1, 1]}, input=5)\n"
+    rest = "str(report), report['a'].boxes(), report.to_json(), report._repr_html_()"
+    assert not modules(code + rest) & HEAVY
+
+
+def test_refusing_a_reference_is_light() -> None:
+    """What no package is needed for, none is loaded for."""
+    code = "import eyeshot\ntry:\n    eyeshot.analyze({source!r})\nexcept eyeshot.EyeshotError:\n    pass"
+    for source in ("timm:", "timm:a?b", "net.py", "example:none", 3, None):
+        assert not modules(code.format(source=source)) & HEAVY, source
+
+
+COMPLETE = """
+import os
+os.environ.update(_EYESHOT_COMPLETE="bash_complete", COMP_WORDS="eyeshot show tim", COMP_CWORD="2")
+from eyeshot.cli import main
+try:
+    main(prog_name="eyeshot")
+except SystemExit:
+    pass
+"""
+
+
+def test_completion_is_light() -> None:
+    assert not modules(COMPLETE) & HEAVY
+
+
 def test_the_heavy_ones_would_be_seen() -> None:
     """pandas is loaded by to_pandas, so the tests above can fail."""
     assert "pandas" in modules(
@@ -94,6 +124,7 @@ def test_dependencies_run_one_way(folder: str, not_from: tuple[str, ...]) -> Non
 def test_public_surface() -> None:
     assert sorted(eyeshot.__all__) == [
         "Canvas",
+        "Disagreement",
         "EyeshotError",
         "Field",
         "Layer",
@@ -102,8 +133,10 @@ def test_public_surface() -> None:
         "SpecError",
         "StrictError",
         "UnknownLayerError",
+        "Verification",
         "__version__",
         "analyze",
+        "verify",
     ]
     public = {
         name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,17 +21,29 @@ __all__ = ["analyze"]
 
 
 def analyze(
-    source: Mapping[str, Any] | str | PathLike[str],
-    input: InputSizes | None = None,
+    source: Any,
+    input: Any = None,
     *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    axes: Any = None,
+    training: bool | None = False,
     of: str | None = None,
     strict: bool = False,
 ) -> Report:
     """Compute which part of the input every unit of a network reads.
 
-    ``source``: a spec as a dict, the path of a ``.yaml``, ``.yml``, ``.json`` or ``.toml`` file, or
-    ``"example:NAME"``. ``input``: a whole shape ``(1, 3, 224, 224)``, a text like ``"3x224x224"``, one
-    number for a one-axis spec, or a mapping from input name to these; by default the spec's own.
+    ``source``: a PyTorch module (or function); a spec as a dict, or the path of a ``.yaml``, ``.yml``,
+    ``.json`` or ``.toml`` file; or a reference: ``"example:NAME"``, ``"torchvision:resnet50"``,
+    ``"timm:convnext_tiny"``, ``"hf:config.json"``, ``"package.module:factory"``.
+
+    ``input``: a whole shape ``(1, 3, 224, 224)``, a text like ``"3x224x224"``, one number, or a mapping from
+    input name to these; by default the spec's own. For a module also a tensor, a list of these for several
+    inputs, or instead of it ``args`` and ``kwargs``, the module's arguments with nested containers.
+    ``axes``: for a module, the dims of the input along which fields are computed, or a mapping from input name
+    to them; by default all but batch and channel (for integers all but batch). ``training``: the mode in which
+    a module runs; None for the one it is in. The module itself stays as it is.
+
     ``of``: a layer's name; fields are then relative to that layer's units instead of the input, and the
     report lists the layers that depend on it. ``strict``: raise where an operator can only be bounded.
 
@@ -39,7 +52,7 @@ def analyze(
     """
     if of is not None and not isinstance(of, str):
         raise EyeshotError(f"of: expected a layer's name, got {of!r}")
-    graph, title = _graph(source, input)
+    graph, title = _graph(source, input, args=args, kwargs=kwargs, axes=axes, training=training)
     if strict and graph.bounds:
         _refuse(next(iter(graph.bounds.values())))
     sources = []
@@ -47,11 +60,11 @@ def analyze(
         prim = graph.prims[v]
         assert isinstance(prim, Input) and prim.name is not None
         sources.append(Source(v, prim.name, prim.shape, prim.axes))
-    report = Report(graph, sources, graph.layers, title)
+    report = Report(graph, sources, graph.layers, title, graph.groups)
     if of is not None:
         report = _relative(graph, report[of], of, title)
-    if strict and report.diagnostics:
-        _refuse(report.diagnostics[0])
+    if strict and report.status != "exact":
+        _refuse(report.diagnostics[-1])
     return report
 
 
@@ -64,25 +77,91 @@ def _relative(graph: Graph, layer: Layer, name: str, title: str) -> Report:
     axes = layer.unit_dims or tuple(range(2, len(layer.shape)))
     if not axes:
         raise EyeshotError(f"of: {name} has no dim along which its units differ")
-    value = next(mark.value for mark in graph.layers if mark.name == name)
+    value = layer._value
     reached = {value}
     for v, inputs in enumerate(graph.inputs):
         if not reached.isdisjoint(inputs):
             reached.add(v)
     marks = [mark for mark in graph.layers if mark.value in reached]
-    return Report(graph, [Source(value, name, layer.shape, axes)], marks, title)
+    groups = [mark for mark in graph.groups if mark.value in reached]
+    return Report(graph, [Source(value, name, layer.shape, axes)], marks, title, groups)
 
 
-def _graph(source: Any, sizes: InputSizes | None) -> tuple[Graph, str]:
+def _graph(source: Any, input: Any, **options: Any) -> tuple[Graph, str]:
+    """The graph of any source, and its title."""
+    if isinstance(source, Mapping) or (
+        isinstance(source, str | PathLike) and not _is_reference(source)
+    ):
+        for name in ("args", "kwargs", "axes"):
+            if options[name] is not None:
+                raise EyeshotError(f"{name}: only a PyTorch module takes it")
+        return _spec(source, input)
+    module, title, default = resolve(source)
+    from eyeshot.frontends import torch
+
+    if input is None and options["args"] is None and options["kwargs"] is None:
+        if default is None and isinstance(source, str):
+            raise EyeshotError(
+                f"{source}: what it is called with is not known; give an input such as 3x224x224"
+            )
+        input = default
+    try:
+        return torch.build(module, input, **options).graph, title
+    except EyeshotError as error:
+        if not isinstance(source, str) or not _lacks_data(module, error):
+            raise
+    module, title, _ = resolve(source, real=True)
+    return torch.build(module, input, **options).graph, title
+
+
+def _lacks_data(module: Any, error: EyeshotError) -> bool:
+    """Whether the module failed for want of the weights that a zoo's model was built without."""
+    if not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        return False
+    cause = error.__cause__
+    return type(cause).__name__ in ("NeedsData", "NotImplementedError") or "meta" in str(cause)
+
+
+def resolve(source: Any, real: bool = False) -> tuple[Any, str, Any]:
+    """The module that a source is or refers to, its title, and the input it is made for if that is known.
+
+    ``real``: with weights as data, random ones, where a zoo builds it.
+    """
+    if isinstance(source, str):
+        from eyeshot.frontends.references import load
+
+        return load(source, real)
+    torch = sys.modules.get("torch")
+    if not callable(source) or isinstance(source, type):
+        raise EyeshotError(
+            f"can't read {_what(source)}: expected a PyTorch module, "
+            "a spec (a dict), the path of one, or a reference such as torchvision:resnet50"
+        )
+    name = type(source).__name__
+    if torch is None or not isinstance(source, torch.nn.Module):
+        name = getattr(source, "__name__", name)
+    return source, name, None
+
+
+def _what(source: Any) -> str:
+    if source is None:
+        return "None"
+    if isinstance(source, type):
+        return f"the class {source.__qualname__} (an instance of it may do)"
+    return f"a value of type {type(source).__qualname__}"
+
+
+def _is_reference(source: str | PathLike[str]) -> bool:
+    from eyeshot.frontends.references import is_reference
+
+    return isinstance(source, str) and is_reference(source)
+
+
+def _spec(source: Any, sizes: InputSizes | None) -> tuple[Graph, str]:
     from eyeshot.frontends import spec
 
     if isinstance(source, Mapping):
         return spec.build(source, sizes), _title(source, "spec")
-    if not isinstance(source, str | PathLike):
-        raise EyeshotError(
-            f"can't read a {type(source).__module__}.{type(source).__name__}: expected a spec (a dict), "
-            "the path of one, or example:NAME"
-        )
     name = str(source)
     scheme, _, rest = name.partition(":")
     if scheme == "example" and isinstance(source, str):
@@ -94,7 +173,10 @@ def _graph(source: Any, sizes: InputSizes | None) -> tuple[Graph, str]:
     suffix = Path(name).suffix.lower()
     if suffix not in spec.SUFFIXES:
         known = ", ".join(spec.SUFFIXES)
-        raise SpecError(f"{name}: not a source that eyeshot reads ({known}, or example:NAME)")
+        raise SpecError(
+            f"{name}: not a source that eyeshot reads ({known}, example:NAME, torchvision:NAME, timm:NAME, "
+            "hf:CONFIG.json or package.module:factory)"
+        )
     content = spec.load(name)
     return spec.build(content, sizes, name), _title(content, Path(name).name)
 

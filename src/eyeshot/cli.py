@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 ``--strict`` found a bound, 2 the input is unusable."""
+"""The command line. Exit codes: 0 done, 1 ``--strict`` or ``verify`` found something, 2 the input is no use."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class _Source(click.ParamType):
 
         from eyeshot.examples import names
 
-        bundled = [f"example:{name}" for name in names()]
+        # The zoos' own names would take seconds to load.
+        bundled = [*(f"example:{name}" for name in names()), "torchvision:", "timm:", "hf:"]
         items = [CompletionItem(name) for name in bundled if name.startswith(incomplete)]
         # A shell completes either words or files.
         return items if incomplete and items else [CompletionItem(incomplete, type="file")]
@@ -103,6 +104,24 @@ def _inputs(values: tuple[str, ...]) -> Any:
             raise EyeshotError(f"--input {value}: {name!r} is given twice")
         named[name] = shape
     return named
+
+
+def _axes(values: tuple[str, ...]) -> Any:
+    """``2,3``, or several ``name=2,3``."""
+    named: dict[str, tuple[int, ...]] = {}
+    for value in values:
+        name, equals, dims = value.rpartition("=")
+        if not re.fullmatch(r"-?\d{1,9}(,-?\d{1,9})*", dims.strip()):
+            raise EyeshotError(f"--axes {value}: expected dims of the input, such as 2,3")
+        numbers = tuple(int(n) for n in dims.split(","))
+        if not equals:
+            if len(values) > 1:
+                raise EyeshotError(f"--axes {value}: with several inputs write NAME={value}")
+            return numbers
+        if name in named:
+            raise EyeshotError(f"--axes {value}: {name!r} is given twice")
+        named[name] = numbers
+    return named or None
 
 
 def _write(text: str, output: str | None = None) -> None:
@@ -177,7 +196,16 @@ def main(ctx: click.Context) -> None:
     multiple=True,
     metavar="SHAPE",
     help="Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
-    "several inputs. Default: the spec's own.",
+    "several inputs. Default: the spec's or the model's own.",
+)
+@click.option(
+    "-a",
+    "--axes",
+    "axes",
+    multiple=True,
+    metavar="DIMS",
+    help="Dims of a PyTorch module's input that fields run along: 2,3, or NAME=DIMS for each of several "
+    "inputs. Default: all but batch and channel, for integers all but batch.",
 )
 @click.option(
     "-f",
@@ -194,24 +222,30 @@ def main(ctx: click.Context) -> None:
     "--depth",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Fold layers whose names share their first N dotted parts into what comes out of them.",
+    help="Fold modules below level N, or layers whose names share their first N dotted parts, into what "
+    "comes out of them.",
 )
 @click.option("--of", metavar="LAYER", help="Fields relative to this layer's units, not the input.")
+@click.option("--train", is_flag=True, help="Run a PyTorch module in training mode.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where an operator can only be bounded.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE.")
 def show(
     source: str,
     inputs: tuple[str, ...],
+    axes: tuple[str, ...],
     form: str,
     layers: str | None,
     depth: int | None,
     of: str | None,
+    train: bool,
     strict: bool,
     output: str | None,
 ) -> None:
     """Print what every layer of SOURCE reads of the input.
 
-    SOURCE is a spec (.yaml, .yml, .json, .toml) or example:NAME (see eyeshot examples).
+    SOURCE is a spec (.yaml, .yml, .json, .toml), example:NAME (see eyeshot examples), torchvision:NAME,
+    timm:NAME, hf:CONFIG.json (a transformers configuration) or package.module:factory (your own module, or
+    what makes one), with arguments as in timm:resnet18?num_classes=10. No weights are fetched.
 
     \b
     n        output size             jump     distance of neighbouring units, in input pixels
@@ -220,10 +254,13 @@ def show(
 
     \b
     eyeshot show example:alexnet
+    eyeshot show torchvision:resnet50 --input 3x224x224 --depth 1
     eyeshot show net.yaml --input 3x512x512 --layers 'decoder.*'
     eyeshot show net.yaml --format json -o report.json
     """
-    report = eyeshot.analyze(source, _inputs(inputs), of=of, strict=strict)
+    report = eyeshot.analyze(
+        source, _inputs(inputs), axes=_axes(axes), training=train, of=of, strict=strict
+    )
     from eyeshot.views import table
 
     chosen = list(table.select(report, layers, depth))
@@ -246,9 +283,8 @@ def show(
 
 def _json(report: eyeshot.Report, chosen: list[eyeshot.Layer]) -> str:
     content = report.to_dict()
-    if len(chosen) < len(report):
-        names = {layer.name for layer in chosen}
-        content["layers"] = [layer for layer in content["layers"] if layer["name"] in names]
+    if [layer.name for layer in chosen] != [layer.name for layer in report]:
+        content["layers"] = [layer.to_dict() for layer in chosen]
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     # What JSON may hold as it is, and a terminal would take for an order.
     return re.sub(
@@ -273,6 +309,98 @@ def _table(
     # A pipe has no width, so that nothing is folded there.
     wide = not console.is_terminal and "COLUMNS" not in os.environ
     return render(report, chosen, depth, None if wide else console.width, painter(console))
+
+
+@main.command()
+@click.argument("source", type=_Source())
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SHAPE",
+    help="Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
+    "Default: the model's own.",
+)
+@click.option(
+    "-a",
+    "--axes",
+    "axes",
+    multiple=True,
+    metavar="DIMS",
+    help="Dims of the input that fields run along: 2,3, or NAME=DIMS for each of several inputs.",
+)
+@click.option(
+    "-l", "--layers", metavar="GLOB", help="Only layers with such names, and the outputs."
+)
+@click.option(
+    "-n",
+    "--probes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At most N probes. Default: 24 to 256, by the size of the network.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**31 - 1),
+    default=0,
+    metavar="N",
+    help="Of the inputs and the sampled units.",
+)
+@click.option("--train", is_flag=True, help="Run the module in training mode.")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print the result.",
+)
+def verify(
+    source: str,
+    inputs: tuple[str, ...],
+    axes: tuple[str, ...],
+    layers: str | None,
+    probes: int | None,
+    seed: int,
+    train: bool,
+    form: str,
+) -> None:
+    """Prove the report on the real module of SOURCE; exit with 1 where they disagree.
+
+    Positions of the input are poisoned with NaN in float64, and what turns NaN is compared with what the report
+    says. SOURCE is torchvision:NAME, timm:NAME, hf:CONFIG.json or package.module:factory.
+
+    
+    eyeshot verify torchvision:resnet18 --input 3x64x64
+    eyeshot verify my.package:model --input 3x128x128 --layers 'decoder.*' --probes 500
+    """
+    call: dict[str, Any] = {"axes": _axes(axes), "training": train, "layers": layers}
+    shape = _inputs(inputs)
+    if sys.stderr is not None and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("probes", total=None)
+            result = eyeshot.verify(
+                source,
+                shape,
+                probes=probes,
+                seed=seed,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                **call,
+            )
+    else:
+        result = eyeshot.verify(source, shape, probes=probes, seed=seed, **call)
+    if form == "json":
+        _write(json.dumps(result.to_dict(), indent=1))
+    else:
+        lines = str(result).splitlines()
+        _write("\n".join(_escaped(line) for line in lines))
+    if not result.ok:
+        sys.exit(1)
 
 
 @main.command()

@@ -15,6 +15,8 @@ __all__ = ["AXIS_HEADINGS", "HEADINGS", "Row", "axis_cells", "header", "notes", 
 HEADINGS = ("layer", "op", "n", "size", "jump", "start", "padding")
 AXIS_HEADINGS = ("axis", "n", "size", "jump", "start", "padding")
 DASH = "–"
+#: How many layers a remark names.
+MAX_NAMED = 4
 
 
 class Row(NamedTuple):
@@ -95,33 +97,66 @@ def row(layer: Layer) -> Row:
 
 
 def axis_cells(report: Report, layer: Layer) -> list[tuple[str, ...]]:
-    """The cells of one layer under ``AXIS_HEADINGS``, one line for each axis of each input."""
+    """The cells of one layer under ``AXIS_HEADINGS``, one line for the axes of an input that agree."""
     several = len(report.inputs) > 1
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for field in layer.fields:
+        cells = _numbers([field], field.status == "bound")
+        lines.setdefault((field.input, *cells), []).append(str(field.axis))
     return [
-        (
-            f"{field.input} {field.axis}" if several else str(field.axis),
-            *_numbers([field], field.status == "bound"),
-        )
-        for field in layer.fields
+        (f"{name} {', '.join(axes)}" if several else ", ".join(axes), *cells)
+        for (name, *cells), axes in lines.items()
     ]
 
 
-def select(report: Report, pattern: str | None = None, depth: int | None = None) -> Iterable[Layer]:
+def select(report: Report, pattern: str | None = None, depth: int | None = None) -> list[Layer]:
     """The layers whose names match ``pattern`` (a glob), folded to ``depth`` dotted parts.
 
-    Folding keeps the last layer run of each group, which is what comes out of it.
+    A pattern that matches no layer may name modules made of layers. A folded module shows what comes out of it,
+    once for each call; names that are no modules' show the last layer run of those that share them.
     """
-    layers: Iterable[Layer] = report
+    layers = list(report)
+    modules = report._groups
     if pattern is not None:
-        layers = [layer for layer in report if fnmatchcase(layer.name, pattern)]
+        named = [name for name in modules if fnmatchcase(name, pattern)]
+        matching = [layer for layer in layers if fnmatchcase(layer.name, pattern)]
+        if not matching:
+            return [report.group(name) for name in named if depth is None or _parts(name) <= depth]
+        layers = matching
     if depth is None:
         return layers
     folded: dict[str, Layer] = {}
     for layer in layers:
-        key = ".".join(layer.name.split(".")[:depth])
+        key = _first(layer.name, depth)
         folded.pop(key, None)
         folded[key] = layer
-    return list(folded.values())
+    out = []
+    for key, layer in folded.items():
+        calls = [] if key == layer.name else _calls(report, key)
+        out += [report.group(name) for name in calls] or [layer]
+    return out
+
+
+def _parts(name: str) -> int:
+    return name.count(".") + 1
+
+
+def _first(name: str, depth: int) -> str:
+    return ".".join(name.split(".")[:depth])
+
+
+def _calls(report: Report, path: str) -> list[str]:
+    """The names of all calls of the module at ``path``; of one that is never called, its last child's."""
+    modules = report._groups
+    if path not in modules:
+        held = [name for name in modules if name.startswith(f"{path}.")]
+        return [min(reversed(held), key=_parts)] if held else []
+    out = [path]
+    while (again := f"{path}_{len(out)}") in modules and not any(
+        layer.name.startswith(f"{again}.") for layer in report
+    ):
+        out.append(again)
+    return out
 
 
 def rows(layers: Iterable[Layer], depth: int | None = None) -> list[Row]:
@@ -129,10 +164,8 @@ def rows(layers: Iterable[Layer], depth: int | None = None) -> list[Row]:
     out = []
     for layer in layers:
         one = row(layer)
-        if depth is not None:
-            parts = layer.name.split(".")
-            name = ".".join(parts[:depth])
-            one = one._replace(layer=name, op=one.op if len(parts) <= depth else DASH)
+        if depth is not None and _parts(layer.name) > depth:
+            one = one._replace(layer=_first(layer.name, depth), op=DASH)
         out.append(one)
     return out
 
@@ -145,12 +178,21 @@ def header(report: Report) -> str:
 
 
 def notes(report: Report, shown: Iterable[Row]) -> list[str]:
-    """What the marks in the shown rows mean, and the diagnostics."""
+    """What the marks in the shown rows mean, and the diagnostics: layers that share one share a line."""
     shown = list(shown)
     out = []
     if any(row.is_global for row in shown):
         out.append("global: the units also read the whole input axis (pooling, attention, norms)")
     if any(row.bound for row in shown):
         out.append("≤: an upper bound")
-    out += [f"{d.layer}: {d.message} [{d.code}]" for d in report.diagnostics]
+    places: dict[tuple[str, str], list[str]] = {}
+    for d in report.diagnostics:
+        places.setdefault((d.message, d.code), []).append(d.layer)
+    for (message, code), layers in places.items():
+        names = list(dict.fromkeys(filter(None, layers)))
+        if len(names) > MAX_NAMED:
+            rest = len(names) - MAX_NAMED + 1
+            names = [*names[: MAX_NAMED - 1], f"{rest} more layers"]
+        where = f"{', '.join(names)}: " if names else ""
+        out.append(f"{where}{message} [{code}]")
     return out

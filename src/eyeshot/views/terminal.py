@@ -1,11 +1,12 @@
 """The terminal's table.
 
-Numbers are never cut off or folded: names give way first, then every axis gets a line of its own, and
-a table that is wider still keeps its long lines.
+Numbers are never cut off or folded: the blanks between columns give way first, then names, then every axis gets
+a line of its own, and a table that is wider still keeps its long lines.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["painter", "render", "to_text"]
 
-GAP = "   "
+#: Blanks between columns: the second where the first is too much.
+GAPS = (3, 2)
 #: How narrow the columns of names may become: at first, and where that does not suffice.
 FOLDED = ({"layer": 20, "op": 8, "axis": 8}, {"layer": 10, "op": 5, "axis": 5})
 NAMES = tuple(FOLDED[0])
@@ -40,23 +42,27 @@ def render(
     rows = table.rows(layers, depth)
     headings: tuple[str, ...] = table.HEADINGS
     cells: list[Cells] = [[[_plain(text)] for text in row.cells] for row in rows]
-    columns = _columns(headings, cells, width)
-    if width is not None and _total(columns) > width and any(len(x.fields) > 1 for x in layers):
+    gap = GAPS[0]
+    if width is not None and _total(_columns(headings, cells, None, gap), gap) > width:
+        gap = GAPS[1]
+    columns = _columns(headings, cells, width, gap)
+    several = any(len(x.fields) > 1 for x in layers)
+    if width is not None and several and _total(columns, gap) > width:
         longer = ("layer", "op", *table.AXIS_HEADINGS)
         split: list[Cells] = []
         for layer, row in zip(layers, rows, strict=True):
             lines = table.axis_cells(report, layer)
             each = [[_plain(text) for text in column] for column in zip(*lines, strict=True)]
             split.append([[_plain(row.layer)], [_plain(row.op)], *each])
-        narrower = _columns(longer, split, width)
-        if _total(narrower) < _total(columns):
+        narrower = _columns(longer, split, width, gap)
+        if _total(narrower, gap) < _total(columns, gap):
             headings, cells, columns = longer, split, narrower
 
     out = [paint(line, "bold") for line in _wrap(_plain(table.header(report)), width)]
-    out.append(_line(headings, headings, columns, lambda text, heading: paint(text, "bold")))
-    out.append("─" * _total(columns))
+    out.append(_line(headings, headings, columns, gap, lambda text, heading: paint(text, "bold")))
+    out.append("─" * _total(columns, gap))
     for one, row in zip(cells, rows, strict=True):
-        out += _lines(headings, one, columns, paint, row.bound)
+        out += _lines(headings, one, columns, gap, paint, row.bound)
     for remark in table.notes(report, rows):
         out += [paint(line, "dim") for line in _wrap(_plain(remark), width)]
     return "\n".join(out) + "\n"
@@ -110,27 +116,57 @@ def _cells(text: str) -> int:
     return cell_len(text)
 
 
-def _columns(headings: Sequence[str], rows: Sequence[Cells], width: int | None) -> list[int]:
+def _columns(
+    headings: Sequence[str], rows: Sequence[Cells], width: int | None, gap: int
+) -> list[int]:
     """The columns' widths; those of names shrink where ``width`` asks for it."""
     out = [_cells(heading) for heading in headings]
     for row in rows:
         for k, texts in enumerate(row):
             out[k] = max(out[k], *map(_cells, texts))
+    widest = list(out)
     if width is not None:
         for least in FOLDED:
             for k, heading in enumerate(headings):
                 if heading in least:
-                    room = out[k] - max(0, _total(out) - width)
+                    room = out[k] - max(0, _total(out, gap) - width)
                     out[k] = max(min(out[k], least[heading]), room)
+    if out[:2] != widest[:2]:
+        _share(rows, out, widest)
     return out
 
 
-def _total(columns: Sequence[int]) -> int:
-    return sum(columns) + len(GAP) * (len(columns) - 1)
+def _share(rows: Sequence[Cells], columns: list[int], widest: Sequence[int]) -> None:
+    """Divide the room of the first two columns, layer and op, so that the table has few lines."""
+    pairs = Counter((_cells(row[0][0]), _cells(row[1][0])) for row in rows)
+    room = columns[0] + columns[1]
+    least = [FOLDED[room < sum(FOLDED[0][name] for name in NAMES[:2])][name] for name in NAMES[:2]]
+    least = [min(most, need) for most, need in zip(widest, least, strict=False)]
+    best = None
+    for first in range(room - least[1], least[0] - 1, -1):
+        second = room - first
+        if first > widest[0] or second > widest[1]:
+            continue
+        lines = sum(
+            count * max(-(-layer // first), -(-op // second))
+            for (layer, op), count in pairs.items()
+        )
+        if best is None or lines < best:
+            best = lines
+            columns[:2] = first, second
+
+
+def _total(columns: Sequence[int], gap: int) -> int:
+    return sum(columns) + gap * (len(columns) - 1)
 
 
 def _lines(
-    headings: Sequence[str], row: Cells, columns: Sequence[int], paint: Paint, bound: bool
+    headings: Sequence[str],
+    row: Cells,
+    columns: Sequence[int],
+    gap: int,
+    paint: Paint,
+    bound: bool,
 ) -> Iterator[str]:
     """One row, in several lines where it has several axes or a name is folded."""
 
@@ -153,36 +189,49 @@ def _lines(
             ),
         ]
     row = [
-        _fold(texts[0], size) if heading in ("layer", "op") else texts
+        _fold(texts[0], size, "  " if heading == "layer" else "")
+        if heading in ("layer", "op")
+        else texts
         for heading, texts, size in zip(headings, row, columns, strict=True)
     ]
     for k in range(max(map(len, row))):
         cells = [texts[k] if k < len(texts) else "" for texts in row]
-        yield _line(headings, cells, columns, styled)
+        yield _line(headings, cells, columns, gap, styled)
 
 
 def _line(
-    headings: Sequence[str], cells: Sequence[str], columns: Sequence[int], styled: Paint
+    headings: Sequence[str],
+    cells: Sequence[str],
+    columns: Sequence[int],
+    gap: int,
+    styled: Paint,
 ) -> str:
     out = []
     for heading, text, size in zip(headings, cells, columns, strict=True):
         space = " " * (size - _cells(text))
         text = styled(text, heading) if text else text
         out.append(f"{text}{space}" if heading in NAMES else f"{space}{text}")
-    return GAP.join(out).rstrip()
+    return (" " * gap).join(out).rstrip()
 
 
-def _fold(text: str, width: int) -> list[str]:
-    """Pieces of at most ``width`` cells, broken after a dot or the like where one is near."""
+def _fold(text: str, width: int, indent: str = "") -> list[str]:
+    """Pieces of at most ``width`` cells, broken after a dot or the like where one is near.
+
+    ``indent`` stands before all but the first, so that they are not taken for a name.
+    """
     out = []
-    while _cells(text) > width:
-        end = _fitting(text, width)
-        near = max(text.rfind(mark, 0, end) for mark in "./_-: ") + 1
+    before = ""
+    while _cells(before + text) > width:
+        end = _fitting(text, width - len(before))
+        near = text.rfind(".", 0, end) + 1
+        if near <= end // 2:
+            near = max(text.rfind(mark, 0, end) for mark in "/_-: ") + 1
         if near > end // 2:
             end = near
-        out.append(text[:end])
+        out.append(before + text[:end])
         text = text[end:]
-    return [*out, text]
+        before = indent
+    return [*out, before + text]
 
 
 def _fitting(text: str, width: int) -> int:
