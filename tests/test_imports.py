@@ -140,8 +140,10 @@ def test_public_surface() -> None:
     ]
     public = {
         name
-        for name, value in vars(eyeshot).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+        for name in dir(eyeshot)
+        if not name.startswith("_")
+        and not inspect.ismodule(getattr(eyeshot, name))
+        and name != "annotations"
     }
     assert public | {"__version__"} == set(eyeshot.__all__)
 

@@ -187,6 +187,17 @@ def main(ctx: click.Context) -> None:
         _write(ctx.get_help())
 
 
+_axes_option = click.option(
+    "-a",
+    "--axes",
+    "axes",
+    multiple=True,
+    metavar="DIMS",
+    help="Dims of a PyTorch module's input that fields run along: 2,3, or NAME=DIMS for each of several "
+    "inputs. Default: all but batch and channel, for integers all but batch.",
+)
+
+
 @main.command()
 @click.argument("source", type=_Source())
 @click.option(
@@ -198,15 +209,7 @@ def main(ctx: click.Context) -> None:
     help="Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
     "several inputs. Default: the spec's or the model's own.",
 )
-@click.option(
-    "-a",
-    "--axes",
-    "axes",
-    multiple=True,
-    metavar="DIMS",
-    help="Dims of a PyTorch module's input that fields run along: 2,3, or NAME=DIMS for each of several "
-    "inputs. Default: all but batch and channel, for integers all but batch.",
-)
+@_axes_option
 @click.option(
     "-f",
     "--format",
@@ -322,14 +325,7 @@ def _table(
     help="Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
     "Default: the model's own.",
 )
-@click.option(
-    "-a",
-    "--axes",
-    "axes",
-    multiple=True,
-    metavar="DIMS",
-    help="Dims of the input that fields run along: 2,3, or NAME=DIMS for each of several inputs.",
-)
+@_axes_option
 @click.option(
     "-l", "--layers", metavar="GLOB", help="Only layers with such names, and the outputs."
 )

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import eyeshot
+from tests.test_ground_truth import ALEXNET
 
 torchvision = pytest.importorskip("torchvision")
 
@@ -45,24 +46,10 @@ class Article(nn.Module):
         return self.fc7(F.relu(self.fc6(self.pool5(x))))
 
 
-ARTICLE = {
-    "conv1": (55, 11, 4, 5.5),
-    "pool1": (27, 19, 8, 9.5),
-    "conv2": (27, 51, 8, 9.5),
-    "pool2": (13, 67, 16, 17.5),
-    "conv3": (13, 99, 16, 17.5),
-    "conv4": (13, 131, 16, 17.5),
-    "conv5": (13, 163, 16, 17.5),
-    "pool5": (6, 195, 32, 33.5),
-    "fc6": (1, 355, 32, 113.5),
-    "fc7": (1, 355, 32, 113.5),
-}
-
-
 def test_article() -> None:
     report = eyeshot.analyze(Article(), "3x227x227")
-    for name, (n, size, jump, start) in ARTICLE.items():
-        layer = report[name]
+    for name, (n, size, jump, start) in ALEXNET.items():
+        layer = report[name.removesuffix("-conv")]
         assert layer.shape[2:] == (n, n)
         assert (layer.size, layer.jump) == ((size,) * 2, (jump,) * 2)
         assert layer.start == (Fraction(start),) * 2

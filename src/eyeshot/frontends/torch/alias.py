@@ -47,7 +47,6 @@ class Track:
         value: int | None,
         parent: Track | None = None,
         replay: Callable[[int], int | None] | None = None,
-        foreign: bool = False,
     ) -> None:
         self.tensor = tensor
         self.shape: Shape = tuple(tensor.shape)
@@ -56,7 +55,7 @@ class Track:
         self.replay = replay
         self.root: Track = self if parent is None else parent.root
         self.version: int = 0 if parent is None else parent.root.version
-        self.foreign = foreign
+        self.foreign = False
         self.lost = False
 
 

@@ -15,10 +15,11 @@ from torch.nn.modules import module as hooks
 
 from eyeshot.core.graph import Diagnostic, Graph
 from eyeshot.errors import EyeshotError
+from eyeshot.frontends.torch.calls import NeedsData
 from eyeshot.frontends.torch.inputs import MAX_ELEMENTS, Arguments, Slot, candidates, tensors_in
 from eyeshot.frontends.torch.names import Names
 from eyeshot.frontends.torch.snapshot import untouched
-from eyeshot.frontends.torch.trace import Intercept, NeedsData, Tracer
+from eyeshot.frontends.torch.trace import Intercept, Tracer
 
 __all__ = ["Run", "build", "run"]
 

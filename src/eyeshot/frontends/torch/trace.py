@@ -25,154 +25,18 @@ from eyeshot.core.primitives import Input
 from eyeshot.errors import FieldError
 from eyeshot.frontends.torch import rules
 from eyeshot.frontends.torch.alias import Track, read, write
-from eyeshot.frontends.torch.names import Names, operator_name
+from eyeshot.frontends.torch.calls import Call, NeedsData, NoRule, Op, flat, tensors_among
+from eyeshot.frontends.torch.names import Names
 
-__all__ = ["Call", "Intercept", "NeedsData", "NoRule", "Tracer"]
+__all__ = ["Intercept", "Tracer"]
 
 #: Constants of integers are computed for real up to this many elements, others up to the second number:
 #: indices matter, weights do not.
 MAX_INDICES = 1 << 22
 MAX_NUMBERS = 1 << 14
 
-#: What operators return besides tensors is a number for Python, or else a matter of shapes alone.
-NUMBERS = frozenset(["bool", "float", "int", "number", "complex", "Scalar"])
-OF_SHAPES = frozenset(
-    "sym_size sym_stride sym_numel sym_storage_offset size stride numel dim is_same_size "
-    "has_same_storage_numel".split()
-)
-#: Operators that move or copy: no row of their own.
-SILENT = frozenset(
-    "_to_copy clone copy contiguous lift_fresh lift_fresh_copy alias detach _unsafe_view "
-    "expand_copy _conj_physical resolve_conj resolve_neg fill zero slice_scatter select_scatter".split()
-)
-
-
 #: Functions that make a tensor from numbers.
 MAKERS = frozenset([torch.tensor, torch.as_tensor, torch.asarray])
-
-
-class NeedsData(Exception):
-    """The module asks for numbers that a trace without data does not have."""
-
-
-class NoRule(Exception):
-    """Raised by a rule that does not cover a case: the operator is then bounded."""
-
-
-class Op:
-    """What is known of an operator overload."""
-
-    __slots__ = (
-        "composite",
-        "inplace",
-        "kernel",
-        "moves",
-        "name",
-        "outs",
-        "rule",
-        "silent",
-        "sized",
-        "title",
-        "to_python",
-        "view",
-        "writes",
-    )
-
-    def __init__(self, func: Any) -> None:
-        schema = func._schema
-        self.name: str = schema.name
-        base = self.name
-        written = [
-            k for k, a in enumerate(schema.arguments) if a.alias_info and a.alias_info.is_write
-        ]
-        self.writes = [k for k in written if not schema.arguments[k].kwarg_only]
-        self.outs = [schema.arguments[k].name for k in written if schema.arguments[k].kwarg_only]
-        aliases = [r.alias_info for r in schema.returns if r.alias_info is not None]
-        self.inplace = bool(self.writes) and any(a.is_write for a in aliases)
-        self.view = any(not a.is_write for a in aliases)
-        known = rules.load()
-        if self.inplace and base not in known:
-            base = base.removesuffix("_")
-        found = known.get(base)
-        if found is None and torch.Tag.pointwise in func.tags:
-            found = known["aten::pointwise"]
-        if found is None and base.startswith("aten::_foreach_"):
-            found = known["aten::_foreach"]
-        #: Another view of the same memory under the same name (``transpose_``).
-        self.moves = torch.Tag.inplace_view in func.tags
-        #: How many elements come out depends on numbers.
-        self.sized = torch.Tag.dynamic_output_shape in func.tags
-        plain = base.rpartition("::")[2]
-        self.to_python = (
-            plain not in OF_SHAPES
-            and bool(schema.returns)
-            and all(str(r.type) in NUMBERS for r in schema.returns)
-        )
-        self.composite = found is None and torch._C._dispatch_has_kernel_for_dispatch_key(
-            func.name(), "CompositeImplicitAutograd"
-        )
-        self.rule = found
-        self.kernel = rules.KERNELS.get(base)
-        self.title = operator_name(self.name)
-        self.silent = self.view or self.moves or plain in SILENT
-
-
-class Call:
-    """One operator call, as its rule sees it."""
-
-    __slots__ = ("args", "func", "g", "kwargs", "op", "out", "title", "tracer")
-
-    def __init__(self, tracer: Tracer, op: Op | None, func: Any, args: Any, kwargs: Any) -> None:
-        self.tracer = tracer
-        self.g: Graph = tracer.graph
-        self.op = op
-        self.func = func
-        self.args = args
-        self.kwargs = kwargs
-        self.out: Any = None
-        #: The operator as people know it; a rule may know better.
-        self.title = op.title if op else ""
-
-    def v(self, tensor: Any) -> int | None:
-        """The graph's value that a tensor holds; None for a constant."""
-        return self.tracer.value(tensor)
-
-    def operand(self, tensor: Tensor) -> int:
-        """As :meth:`v`, with a placeholder for a constant."""
-        if not tensor.numel():
-            raise NoRule("a tensor without elements")
-        value = self.v(tensor)
-        return self.g.add(Input(tuple(tensor.shape))) if value is None else value
-
-    def known(self, tensor: Any) -> Any:
-        """The numbers of a constant as a numpy array; None if they are not known."""
-        return self.tracer.numbers(tensor)
-
-    def reads(self) -> list[tuple[Tensor, int]]:
-        """The tensors among the arguments that depend on an input, with their values."""
-        found = []
-        for tensor in _tensors(self.args, self.kwargs):
-            value = self.v(tensor)
-            if value is not None:
-                found.append((tensor, value))
-        return found
-
-    def shaped(self, value: int, shape: Sequence[int]) -> int:
-        """``value`` broadcast to ``shape``."""
-        shape = tuple(shape)
-        if 0 in shape:
-            raise NoRule("a tensor without elements")
-        return value if self.g.shapes[value] == shape else families.expand(self.g, value, shape)
-
-    def join(self, values: Sequence[int], shape: Sequence[int] | None = None) -> int:
-        """A pointwise operator of these."""
-        value = families.join(self.g, *values)
-        return value if shape is None else self.shaped(value, shape)
-
-    def bound(self, value: int, code: str, why: str) -> int:
-        """Marks ``value`` as an upper bound."""
-        self.tracer.bound(value, code, self.title, why)
-        return value
 
 
 class Tracer(TorchDispatchMode):
@@ -191,7 +55,6 @@ class Tracer(TorchDispatchMode):
         #: What the module has asked for in vain, also if it went on after that.
         self.asked = ""
         self.last_op = "output"
-        self.notes: list[Diagnostic] = []
         #: Called with (event, tensor) for every row of a real run.
         self.watch: Callable[[int, Tensor], None] | None = None
 
@@ -285,20 +148,17 @@ class Tracer(TorchDispatchMode):
 
     def among(self, args: Any) -> list[tuple[Tensor, int]]:
         """The tensors among arguments that depend on an input, with their values."""
-        return [(t, value) for t in _tensors(args, {}) if (value := self.value(t)) is not None]
+        return [(t, value) for t in tensors_among(args, {}) if (value := self.value(t)) is not None]
 
     def numbers(self, tensor: Any) -> Any:
         """The numbers of a constant tensor as a numpy array; None if they are not known."""
         track = self.tracks.get(id(tensor))
         if tensor.is_meta or (track is not None and (read(track) is not None or track.root.lost)):
             return None
-        paused, self.paused = self.paused, True
         try:
-            return tensor.detach().cpu().numpy()
+            return self.pausing(lambda: tensor.detach().cpu().numpy())
         except TypeError:  # a dtype that numpy lacks: no index
             return None
-        finally:
-            self.paused = paused
 
     def bound(self, value: int, code: str, op: str, why: str) -> None:
         """``value`` is an upper bound; the layer is named when the trace is over."""
@@ -348,10 +208,8 @@ class Tracer(TorchDispatchMode):
         if op.to_python:
             self.escapes(op.title, Call(self, op, func, args, kwargs).reads())
             return func(*args, **kwargs)
-        read = kwargs
-        if op.outs:
-            read = {name: value for name, value in kwargs.items() if name not in op.outs}
-        call = Call(self, op, func, args, read)
+        given = {name: a for name, a in kwargs.items() if name not in op.outs}
+        call = Call(self, op, func, args, given)
         out: Any = None
         values: Any = None
         if op.sized and not self._by_integers(op, call):
@@ -368,7 +226,7 @@ class Tracer(TorchDispatchMode):
             if (
                 out is not None
                 and not op.inplace
-                and not any(t.numel() for t in _tensors(_flat(out), {}))
+                and not any(t.numel() for t in tensors_among(flat(out), {}))
             ):
                 values = [None] * len(out) if isinstance(out, (list, tuple)) else None
             else:
@@ -379,7 +237,7 @@ class Tracer(TorchDispatchMode):
         """Whether an indexing gives a number of elements that the input does not decide."""
         if not op.name.startswith(("aten::index", "aten::masked_select")):
             return False
-        indices = _tensors(call.args[1:2], {})
+        indices = tensors_among(call.args[1:2], {})
         masks = (torch.bool, torch.uint8)
         return not any(t.dtype in masks and self.value(t) is not None for t in indices)
 
@@ -405,7 +263,7 @@ class Tracer(TorchDispatchMode):
             call.out = self._run(call.op, call.func, call.args, call.kwargs)
         values = [value for _, value in call.reads()]
         out = []
-        for tensor in _flat(call.out):
+        for tensor in flat(call.out):
             value = None
             if isinstance(tensor, Tensor) and tensor.numel():
                 value = families.opaque(self.graph, values, tuple(tensor.shape))
@@ -439,7 +297,7 @@ class Tracer(TorchDispatchMode):
             return None  # a check
         elif op.writes and out is None:
             # Written to and not returned.
-            targets = _tensors([call.args[k] for k in op.writes], {})
+            targets = tensors_among([call.args[k] for k in op.writes], {})
             if not isinstance(values, list) or len(values) != len(targets):
                 values = [self._anything(call, target) for target in targets]
             for target, value in zip(targets, values, strict=True):
@@ -462,7 +320,7 @@ class Tracer(TorchDispatchMode):
     def emit(self, title: str, out: Any, values: Any) -> Any:
         """Outputs of a function that was translated whole, with their values, and their row."""
         found = []
-        for tensor, value in zip(_flat(out), _flat(values), strict=True):
+        for tensor, value in zip(flat(out), flat(values), strict=True):
             held = None
             if value is not None and tensor.numel():
                 held = self.controlled(value)
@@ -593,8 +451,8 @@ class Tracer(TorchDispatchMode):
         kwargs = {name: self._meta(a) for name, a in kwargs.items()}
         if kwargs.get("device") is not None:
             # A copy of a dependent tensor stays without data; what is made new beside it is a constant.
-            kwargs["device"] = "meta" if op.rule is not _constant_rule() else "cpu"
-        elif op.rule is _constant_rule() and "like" in op.name:
+            kwargs["device"] = "cpu" if op.fresh else "meta"
+        elif op.fresh and "like" in op.name:
             kwargs["device"] = "cpu"
         return func(*args, **kwargs)
 
@@ -619,7 +477,7 @@ class Tracer(TorchDispatchMode):
 
     def _constant(self, op: Op, func: Any, args: Any, kwargs: Any) -> Any:
         """An operator that no input reaches."""
-        tensors = _tensors(args, kwargs)
+        tensors = tensors_among(args, kwargs)
         written = [args[k] for k in op.writes if k < len(args)]
         written += [kwargs[name] for name in op.outs if name in kwargs]
         overwritten = [t for t in written if isinstance(t, Tensor) and self._reads(t)]
@@ -643,7 +501,7 @@ class Tracer(TorchDispatchMode):
         parent = self.track(args[0]) if op.view and args and isinstance(args[0], Tensor) else None
         if not op.inplace:
             call = None
-            for k, tensor in enumerate(_flat(out)):
+            for k, tensor in enumerate(flat(out)):
                 if not isinstance(tensor, Tensor) or id(tensor) in self.tracks:
                     continue
                 if self.control is not None and tensor.numel():
@@ -659,7 +517,6 @@ class Tracer(TorchDispatchMode):
     def _evaluate(self, op: Op, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         """A constant with its numbers where that is cheap, else its shape."""
         known = True
-        count = 0
         for tensor in tensors:
             if tensor.is_meta or self.track(tensor).root.lost:
                 known = False
@@ -667,9 +524,8 @@ class Tracer(TorchDispatchMode):
             exact = not (tensor.is_floating_point() or tensor.is_complex())
             if not op.view and size > (MAX_INDICES if exact else MAX_NUMBERS):
                 known = False
-            count = max(count, size)
         device = kwargs.get("device")
-        if not tensors and args and not _affordable(op, args, kwargs):
+        if not tensors and args and not _affordable(args):
             known = False
         if known:
             if device is not None and torch.device(device).type != "cpu":
@@ -743,7 +599,7 @@ class Intercept(TorchFunctionMode):
         if whole is None or self.tracer.paused:
             return func(*args, **kwargs)
         tracer = self.tracer
-        given = _tensors(args, kwargs)
+        given = tensors_among(args, kwargs)
         if any(is_functorch_wrapped_tensor(t) for t in given):
             return func(*args, **kwargs)  # under vmap: its operators are seen one by one
         if not any(tracer.value(t) is not None for t in given):
@@ -751,11 +607,7 @@ class Intercept(TorchFunctionMode):
         return whole(tracer, func, args, kwargs)
 
 
-def _constant_rule() -> Any:
-    return rules.RULES["aten::zeros_like"]
-
-
-def _affordable(op: Op, args: Any, kwargs: Any) -> bool:
+def _affordable(args: Any) -> bool:
     """Whether what a factory makes is small: the product of its sizes, or the span of a range."""
     count = 1
     for a in args:
@@ -763,18 +615,3 @@ def _affordable(op: Op, args: Any, kwargs: Any) -> bool:
             if isinstance(n, int | float) and n == n and abs(n) > 1:
                 count *= max(1, int(min(abs(n), 1e12)))
     return count <= MAX_INDICES
-
-
-def _flat(out: Any) -> list[Any]:
-    return list(out) if isinstance(out, (list, tuple)) else [out]
-
-
-def _tensors(args: Any, kwargs: Any) -> list[Tensor]:
-    """All tensors among arguments, those in lists included."""
-    found = []
-    for a in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(a, Tensor):
-            found.append(a)
-        elif isinstance(a, (list, tuple)):
-            found += [b for b in a if isinstance(b, Tensor)]
-    return found

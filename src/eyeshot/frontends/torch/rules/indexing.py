@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from eyeshot.core import families
+from eyeshot.frontends.torch.calls import Call, NeedsData, NoRule
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.shared import blank, the, values_of
-from eyeshot.frontends.torch.trace import Call, NeedsData, NoRule, Tracer
+from eyeshot.frontends.torch.trace import Tracer
 
 __all__ = [
     "DEPENDENT", "DEPENDS", "MASKS", "UNKNOWN", "Index", "along", "index", "indexed", "known", "reason",

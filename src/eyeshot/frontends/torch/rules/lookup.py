@@ -9,10 +9,10 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Stencil, Taps
+from eyeshot.frontends.torch.calls import Call, NeedsData
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.indexing import DEPENDENT, DEPENDS, index, indexed, reason
 from eyeshot.frontends.torch.rules.shared import blank, per_output, the, values_of
-from eyeshot.frontends.torch.trace import Call, NeedsData
 
 __all__ = []
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Join, Stencil, Taps
+from eyeshot.frontends.torch.calls import Call
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import blank, the, values_of
-from eyeshot.frontends.torch.trace import Call
 
 __all__ = ["MAX_MASK", "constant", "pointwise"]
 

@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from eyeshot.core import families
+from eyeshot.frontends.torch.calls import Call
 from eyeshot.frontends.torch.rules import rule, windows
 from eyeshot.frontends.torch.rules.norms import softmax
 from eyeshot.frontends.torch.rules.pointwise import constant, pointwise
 from eyeshot.frontends.torch.rules.shared import the, values_of
 from eyeshot.frontends.torch.rules.views import cat
-from eyeshot.frontends.torch.trace import Call
 
 __all__ = []
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from eyeshot.core import families
 from eyeshot.core.graph import Graph
 from eyeshot.core.primitives import Input, Stencil, Taps
+from eyeshot.frontends.torch.calls import Call, NeedsData
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.shared import the, values_of
-from eyeshot.frontends.torch.trace import Call, NeedsData, Tracer
+from eyeshot.frontends.torch.trace import Tracer
 
 __all__ = []
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Stencil, Taps
+from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.pointwise import MAX_MASK
 from eyeshot.frontends.torch.rules.shared import per_output, the
-from eyeshot.frontends.torch.trace import Call, NoRule, Tracer
+from eyeshot.frontends.torch.trace import Tracer
 
 __all__ = []
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Border, Stencil, Taps
+from eyeshot.frontends.torch.calls import Call
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import fresh, the
-from eyeshot.frontends.torch.trace import Call
 
 __all__ = []
 

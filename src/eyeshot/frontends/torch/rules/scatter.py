@@ -16,6 +16,7 @@ from torch import Tensor
 from eyeshot.core import families
 from eyeshot.core.primitives import Input, Rearrange, Stencil
 from eyeshot.frontends.torch import alias
+from eyeshot.frontends.torch.calls import Call, NeedsData
 from eyeshot.frontends.torch.rules import rule, views
 from eyeshot.frontends.torch.rules.indexing import (
     DEPENDENT,
@@ -28,7 +29,6 @@ from eyeshot.frontends.torch.rules.indexing import (
     wrapped,
 )
 from eyeshot.frontends.torch.rules.shared import the, values_of
-from eyeshot.frontends.torch.trace import Call, NeedsData
 
 __all__ = []
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eyeshot.frontends.torch.trace import Call
+from eyeshot.frontends.torch.calls import Call
 
 __all__ = ["blank", "fresh", "per_output", "the", "values_of"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Rearrange, Stencil, Taps
+from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import the
-from eyeshot.frontends.torch.trace import Call, NoRule
 
 __all__ = ["as_strided", "cat", "diagonal", "select", "slice_"]
 

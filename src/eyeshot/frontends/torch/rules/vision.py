@@ -8,9 +8,9 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Mix
+from eyeshot.frontends.torch.calls import Call
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import values_of
-from eyeshot.frontends.torch.trace import Call
 
 __all__ = []
 

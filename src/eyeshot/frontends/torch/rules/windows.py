@@ -12,9 +12,10 @@ from torch import Tensor
 from eyeshot.core import families
 from eyeshot.core.primitives import Border, Stencil, Taps
 from eyeshot.errors import FieldError
+from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.shared import blank, fresh, the, values_of
-from eyeshot.frontends.torch.trace import Call, NoRule, Tracer
+from eyeshot.frontends.torch.trace import Tracer
 
 __all__ = ["max_pool", "named_axes"]
 
