@@ -89,7 +89,7 @@ class Field(NamedTuple):
 class Form:
     """One field of a layer, brought to the dims that tell its units apart; worked out when asked for."""
 
-    __slots__ = ("_canvas", "_units", "dim", "k", "layer", "raw", "state")
+    __slots__ = ("_canvas", "_follows", "_inside", "_units", "dim", "k", "layer", "raw", "state")
 
     def __init__(self, layer: Layer, state: State, k: int) -> None:
         self.layer = layer
@@ -99,6 +99,8 @@ class Form:
         self.dim = self._dim()
         self._canvas: Canvas | Literal["unknown"] | None = "unknown"
         self._units: tuple[Term, ...] | Literal["unknown"] | None = "unknown"
+        self._follows: set[int] | None = None
+        self._inside: set[int] | None = None
 
     def _dim(self) -> int | None:
         """The dim along which units move farthest, or else one along which only some of them read."""
@@ -133,13 +135,17 @@ class Form:
         """
         if len(self.raw.terms or ()) == 1:
             return False
-        follows = {f for f, rank in self.raw.tags if rank is not None}
+        follows = self._follows
+        if follows is None:
+            follows = self._follows = {f for f, rank in self.raw.tags if rank is not None}
         moves = [f for f, _, _ in term.deps if f in follows]
         if not moves:
             return False
-        units = self.layer.unit_dims
-        inside = {f for dim in units for f, _ in self.state.dims[dim]}
-        return not inside.intersection(moves)
+        inside = self._inside
+        if inside is None:
+            units = self.layer.unit_dims
+            inside = self._inside = {f for dim in units for f, _ in self.state.dims[dim]}
+        return inside.isdisjoint(moves)
 
     def _within(self, dims: Sequence[int], whole: bool) -> tuple[Term, ...] | None:
         """The local (or the global) terms as functions of the factors of ``dims`` alone."""

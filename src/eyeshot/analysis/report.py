@@ -71,19 +71,21 @@ class Layer:
 
     @property
     def _forms(self) -> tuple[Form, ...]:
-        forms: tuple[Form, ...] | None = self.__dict__.get("_made")
+        # Layers may share a tensor, as a convolution and the activation after it in an ONNX graph.
+        forms = self._report._forms.get(self._value)
         if forms is None:
             state = self._state
             forms = tuple([Form(self, state, k) for k in range(len(state.fields))])
-            self.__dict__["_made"] = forms
+            self._report._forms[self._value] = forms
         return forms
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """One :class:`Field` per (input, axis)."""
-        fields: tuple[Field, ...] | None = self.__dict__.get("_fields")
+        known = self._report._fields
+        fields = known.get(self._value)
         if fields is None:
-            fields = self.__dict__["_fields"] = tuple([form.field() for form in self._forms])
+            fields = known[self._value] = tuple([form.field() for form in self._forms])
         return fields
 
     @property
@@ -242,7 +244,8 @@ class Report:
     """What every layer of a network reads of its inputs.
 
     Index it by layer name or by number (``report[-1]`` is the last layer run); iterate over layers. The name of
-    a module that is made of layers, ``report["layer4"]``, gives what comes out of it.
+    a module that is made of layers, ``report["layer4"]``, gives what comes out of it. ONNX tensors have their
+    layer's numbers.
     """
 
     def __init__(
@@ -266,6 +269,8 @@ class Report:
             _states=states,
             _axes=[(sources[k], axis) for k, axis in evaluated.axes],
             _layers={},
+            _forms={},
+            _fields={},
             _image={},
         )
 
@@ -278,6 +283,8 @@ class Report:
     _states: dict[int, engine.State]
     _axes: list[tuple[engine.Source, int]]
     _layers: dict[int, Layer]
+    _forms: dict[int, tuple[Form, ...]]
+    _fields: dict[int, tuple[Field, ...]]
     _image: dict[int, Any]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -295,7 +302,7 @@ class Report:
         return (self._at(k) for k in range(len(self._marks)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names or name in self._groups
+        return name in self._names or name in self._groups or name in self._graph.aliases
 
     @overload
     def __getitem__(self, key: str | int) -> Layer: ...
@@ -305,10 +312,12 @@ class Report:
 
     def __getitem__(self, key: str | int | slice) -> Layer | tuple[Layer, ...]:
         if isinstance(key, str):
+            if key not in self._names and key not in self._groups:
+                key = self._graph.aliases.get(key, key)
             if key in self._groups:
                 return self.group(key)
             if key not in self._names:
-                names = [*self._names, *self._groups]
+                names = [*self._names, *self._groups, *self._graph.aliases]
                 close = difflib.get_close_matches(key, names[:5000], 1, 0.6)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UnknownLayerError(f"there is no layer {key!r}{hint}")

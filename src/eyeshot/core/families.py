@@ -13,6 +13,9 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
 
 from eyeshot.core.graph import Graph
 from eyeshot.core.primitives import (
@@ -30,10 +33,12 @@ from eyeshot.core.primitives import (
 from eyeshot.errors import FieldError
 
 __all__ = [
+    "MAX_MASK",
     "MAX_PERIOD",
     "adaptive_pool",
     "antialiased",
     "attention_block",
+    "banded",
     "causal_mix",
     "channel_shuffle",
     "channel_window",
@@ -41,13 +46,16 @@ __all__ = [
     "concat",
     "conv",
     "conv_transpose",
+    "diagonal",
     "expand",
     "flip",
+    "gathered_sets",
     "group_norm",
     "im2col",
     "index",
     "interpolate",
     "join",
+    "masked",
     "mix",
     "narrow",
     "norm",
@@ -61,6 +69,7 @@ __all__ = [
     "rearrange",
     "recurrent",
     "reduce",
+    "repeat",
     "reshape",
     "roll",
     "same_padding",
@@ -69,6 +78,7 @@ __all__ = [
     "spread",
     "squeeze",
     "take",
+    "transposed_weights",
     "unsqueeze",
     "window",
 ]
@@ -299,6 +309,45 @@ def conv_transpose(
     return x
 
 
+def transposed_weights(
+    graph: Graph,
+    w: int,
+    inputs: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    outputs: Sequence[int],
+    groups: int = 1,
+) -> int:
+    """What a transposed convolution from axes of ``inputs`` to ``outputs`` reads of its weights.
+
+    They are (in, out/groups, *taps), and each output meets some of its channel's: (1, out, *axes) comes of it.
+    """
+    rows, columns, *kernel = graph.shapes[w]
+    w = reshape(graph, w, (groups, rows // groups, columns, *kernel))
+    w = reduce(graph, w, (1,), False)
+    w = reshape(graph, w, (1, groups * columns, *kernel))
+    for k, size in enumerate(outputs):
+        taps = _met(inputs[k], kernel[k], stride[k], dilation[k], padding[k][0], _small(size))
+        w = graph.add(Stencil(2 + k, taps, size), w)
+    return w
+
+
+def _met(n: int, kernel: int, stride: int, dilation: int, begin: int, size: int) -> Taps:
+    """Which taps t of a transposed window meet an input: p + begin - dilation·t = stride·i for 0 <= i < n."""
+    turn = stride // math.gcd(stride, dilation)  # met taps are so far apart
+    first, count = [], []
+    for p in range(size):
+        # i falls as t grows: a tap is met from the first at which i < n on, until i < 0.
+        low = max(0, -((stride * (n - 1) - p - begin) // dilation))
+        high = min(kernel - 1, (p + begin) // dilation)
+        some = range(low, min(low + turn, high + 1))
+        start = next((t for t in some if not (p + begin - dilation * t) % stride), None)
+        first.append(start or 0)
+        count.append(0 if start is None else (high - start) // turn + 1)
+    return Taps(size, 0, tuple(first), tuple(count), turn)
+
+
 def adaptive_pool(graph: Graph, x: int, sizes: Sequence[int], first: int = 2) -> int:
     """Adaptive pooling to ``sizes``; to 1 it reads the whole axis."""
     whole = []
@@ -392,6 +441,15 @@ def take(graph: Graph, x: int, dim: int, positions: Sequence[int]) -> int:
 def index(graph: Graph, x: int, dim: int, position: int) -> int:
     """The element at ``position``; the dim disappears."""
     return squeeze(graph, graph.add(Stencil(dim, window(1, 1, 1, -position), 1), x), (dim,))
+
+
+def repeat(graph: Graph, x: int, dim: int, times: int) -> int:
+    """Each element along ``dim`` so many times in a row."""
+    if times == 1:
+        return x
+    _small(times, "times")
+    taps = Taps(times, 1, (0,) * times, (1,) * times)
+    return graph.add(Stencil(dim, taps, _fits(graph.shapes[x][dim] * times, "times")), x)
 
 
 def flip(graph: Graph, x: int, dims: Sequence[int]) -> int:
@@ -527,6 +585,21 @@ def pixel_unshuffle(graph: Graph, x: int, factors: Sequence[int], first: int = 2
     return rearrange(graph, x, (*split, *rest), order, out, parts, merged)
 
 
+def diagonal(graph: Graph, x: int, dim1: int, dim2: int, offset: int = 0) -> int:
+    """A diagonal of two dims, as the last one: seen as one dim, every (columns + 1)-th element is taken."""
+    shape = graph.shapes[x]
+    rest = [d for d in range(len(shape)) if d not in (dim1, dim2)]
+    x = permute(graph, x, [*rest, dim1, dim2])
+    rows, columns = shape[dim1], shape[dim2]
+    x = reshape(graph, x, (*(shape[d] for d in rest), rows * columns))
+    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
+    if count < 1:
+        raise FieldError("offset", f"{offset} is beside {rows} rows and {columns} columns")
+    start = offset if offset >= 0 else -offset * columns
+    stop = start + (columns + 1) * (count - 1) + 1
+    return narrow(graph, x, len(rest), start, stop, columns + 1)
+
+
 def im2col(
     graph: Graph,
     x: int,
@@ -643,6 +716,48 @@ def causal_mix(graph: Graph, x: int, dim: int) -> int:
     return graph.add(Mix((dim,), (graph.shapes[x][dim],), 1, True), x)
 
 
+def banded(
+    graph: Graph,
+    x: int,
+    dim: int,
+    rows: int,
+    offset: int = 0,
+    left: int | None = None,
+    right: int | None = None,
+) -> int:
+    """Row i of ``rows`` reads what there is of ``i + offset - left`` to ``i + offset + right`` along ``dim``.
+
+    None: no end on that side. With neither, the dim has size 1, as for all rows alike.
+    """
+    n = graph.shapes[x][dim]
+    if left is not None and offset + rows - 1 <= left:
+        left = None
+    if right is not None and offset + right >= n - 1:
+        right = None
+    if left is not None and right is not None:
+        taps = window(max(0, left + right + 1), 1, 1, left - offset)
+        return graph.add(Stencil(dim, taps, _fits(rows, "rows")), x)
+    if right is not None:
+        x = causal_mix(graph, x, dim)
+        return _shifted(graph, x, dim, rows, offset + right, (0, max(0, offset + right + rows - n)))
+    if left is not None:
+        x = flip(graph, causal_mix(graph, flip(graph, x, (dim,)), dim), (dim,))
+        return _shifted(graph, x, dim, rows, offset - left, (max(0, left - offset), 0))
+    return mix(graph, x, (dim,), (1,))
+
+
+def _shifted(graph: Graph, x: int, dim: int, rows: int, shift: int, grown: Pair) -> int:
+    """Row i is position i + shift, with the ends repeated so often; nothing behind them."""
+    n = graph.shapes[x][dim]
+    x = pad(graph, x, (grown,), "clamp", dim)
+    shift += grown[0]
+    if not shift and rows == graph.shapes[x][dim]:
+        return x
+    if shift >= 0 and shift + rows <= n + sum(grown):
+        return narrow(graph, x, dim, shift, shift + rows)
+    return graph.add(Stencil(dim, window(1, 1, 1, -shift), _fits(rows, "rows")), x)
+
+
 def recurrent(
     graph: Graph, x: int, dim: int, features: int, hidden: int, bidirectional: bool
 ) -> int:
@@ -747,6 +862,27 @@ def pick(graph: Graph, x: int, dim: int, positions: Sequence[int]) -> int:
     return take(graph, x, dim, at)
 
 
+def gathered_sets(graph: Graph, x: int, dim: int, sets: Sequence[Sequence[int]]) -> int:
+    """Output i reads all positions of ``sets[i]`` along ``dim``; negative ones are none. Lengths are equal."""
+    width, size = len(sets[0]), len(sets)
+    ends = [(min(some, default=0), max(some, default=-1)) for some in
+            ([p for p in places if p >= 0] for places in sets)]  # fmt: skip
+    counts = [high - low + 1 for low, high in ends]
+    if all(
+        {p for p in places if p >= 0} == set(range(low, high + 1))
+        for places, (low, high) in zip(sets, ends, strict=True)
+    ):
+        first = tuple(low for low, _ in ends)
+        _small(size, "positions")
+        return graph.add(Stencil(dim, Taps(size, 0, first, tuple(counts)), size), x)
+    # Sets with gaps: their elements side by side, then added up.
+    at = [p for places in sets for p in places]
+    _small(len(at), "positions")
+    taps = Taps(len(at), 0, tuple(max(p, 0) for p in at), tuple(int(p >= 0) for p in at))
+    x = graph.add(Stencil(dim, taps, len(at)), x)
+    return graph.add(Stencil(dim, window(width, width, 1, 0), size), x)
+
+
 def spread(graph: Graph, x: int, dim: int, positions: Sequence[int], n: int) -> int:
     """Element k along ``dim`` added at ``positions[k]`` of n; what is added to no position reads nothing."""
     at = tuple(positions)
@@ -765,3 +901,38 @@ def spread(graph: Graph, x: int, dim: int, positions: Sequence[int], n: int) -> 
         first.append(total)
         total += many
     return graph.add(Stencil(dim, Taps(n, 0, tuple(first), tuple(counts)), n), x)
+
+
+#: A mask that varies along several dims is written down up to this many elements.
+MAX_MASK = 1 << 16
+
+
+def masked(graph: Graph, x: int, held: NDArray[Any]) -> int | None:
+    """The elements where ``held``, which broadcasts to ``x``, is true, nothing elsewhere.
+
+    None if that is too long to write down.
+    """
+    if held.all():
+        return x
+    shape = graph.shapes[x]
+    lead = len(shape) - held.ndim
+    varied = [
+        d + lead
+        for d in range(held.ndim)
+        if held.shape[d] > 1 and (held != held.take([0], d)).any()
+    ]
+    n = math.prod(shape[d] for d in varied)
+    if n > MAX_MASK:
+        return None
+    line = held[tuple(slice(None) if d + lead in varied else 0 for d in range(held.ndim))]
+    taps = Taps(n, 0, tuple(range(n)), tuple(int(kept) for kept in line.reshape(-1)))
+    if len(varied) == 1:
+        return graph.add(Stencil(varied[0], taps, n), x)
+    rest = [d for d in range(len(shape)) if d not in varied]
+    order = [*rest, *varied]
+    x = permute(graph, x, order)
+    moved = graph.shapes[x]
+    x = reshape(graph, x, (*moved[: len(rest)], n))
+    x = graph.add(Stencil(len(rest), taps, n), x)
+    x = reshape(graph, x, moved)
+    return permute(graph, x, sorted(range(len(order)), key=order.__getitem__))

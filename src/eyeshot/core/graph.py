@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from eyeshot.core.primitives import Input, Primitive, Shape, text, verify
@@ -44,6 +45,9 @@ class Graph:
         self.bounds: dict[int, Diagnostic] = {}
         self.notes: list[Diagnostic] = []
         self.groups: list[LayerMark] = []
+        #: Makes other names that layers and groups go by, if there are any.
+        self.renamed: Callable[[], Mapping[str, str]] = dict
+        self._aliases: Mapping[str, str] | None = None
 
     def add(self, prim: Primitive, *inputs: int) -> int:
         """Append ``prim`` of ``inputs`` and return its value's number."""
@@ -61,6 +65,13 @@ class Graph:
     def group(self, name: str, op: str, value: int) -> None:
         """Name ``value`` as what comes out of a module made of layers."""
         self.groups.append(LayerMark(name, op, value))
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names that layers and groups go by, made when first asked for."""
+        if self._aliases is None:
+            self._aliases = self.renamed()
+        return self._aliases
 
     @property
     def sources(self) -> list[int]:

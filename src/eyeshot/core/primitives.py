@@ -65,6 +65,13 @@ class Taps(NamedTuple):
 
     def reach(self, size: int) -> tuple[int, int] | None:
         """Smallest and largest position that outputs ``0 … size-1`` read; None if they read none."""
+        if size <= self.period:  # a table, which may be long
+            read = [
+                (f, f + self.step * (n - 1))
+                for f, n in zip(self.first[:size], self.counts, strict=False)
+                if n
+            ]
+            return (min(f for f, _ in read), max(end for _, end in read)) if read else None
         low: int | None = None
         high = 0
         for phase in range(min(self.period, size)):
@@ -193,7 +200,7 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
         return f"has a size outside 1 … {MAX_SIZE}: {text([out])}"
     match prim:
         case Stencil(dim, taps, _):
-            if not 0 <= dim < len(out):
+            if not 0 <= dim < len(shapes[0]):
                 return f"dim {dim} is not in {text([out])}"
             if not taps.period == len(taps.first) == len(taps.counts) or taps.step < 1:
                 return "taps do not give one window per phase"

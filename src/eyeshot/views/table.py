@@ -110,7 +110,7 @@ def axis_cells(report: Report, layer: Layer) -> list[tuple[str, ...]]:
 
 
 def select(report: Report, pattern: str | None = None, depth: int | None = None) -> list[Layer]:
-    """The layers whose names match ``pattern`` (a glob), folded to ``depth`` dotted parts.
+    """The layers whose names match ``pattern`` (a glob), folded to ``depth`` parts, dotted or between slashes.
 
     A pattern that matches no layer may name modules made of layers. A folded module shows what comes out of it,
     once for each call; names that are no modules' show the last layer run of those that share them.
@@ -120,6 +120,12 @@ def select(report: Report, pattern: str | None = None, depth: int | None = None)
     if pattern is not None:
         named = [name for name in modules if fnmatchcase(name, pattern)]
         matching = [layer for layer in layers if fnmatchcase(layer.name, pattern)]
+        if not matching and not named:
+            other = [name for name in report._graph.aliases if fnmatchcase(name, pattern)]
+            # Several of the names may be one layer's.
+            matching = list(
+                {layer.name: layer for layer in map(report.__getitem__, other)}.values()
+            )
         if not matching:
             return [report.group(name) for name in named if depth is None or _parts(name) <= depth]
         layers = matching
@@ -137,30 +143,39 @@ def select(report: Report, pattern: str | None = None, depth: int | None = None)
     return out
 
 
+def _ends(name: str) -> list[int]:
+    """Where the parts of a name end: at slashes; at dots where no slash comes before them."""
+    slash = name.find("/")
+    if slash < 0:
+        return [k for k, c in enumerate(name) if c == "."]
+    return [k for k, c in enumerate(name) if k and (c == "/" or (c == "." and k < slash))]
+
+
 def _parts(name: str) -> int:
-    return name.count(".") + 1
+    return len(_ends(name)) + 1
 
 
 def _first(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:depth])
+    ends = _ends(name)
+    return name[: ends[depth - 1]] if len(ends) >= depth else name
 
 
 def _calls(report: Report, path: str) -> list[str]:
     """The names of all calls of the module at ``path``; of one that is never called, its last child's."""
     modules = report._groups
     if path not in modules:
-        held = [name for name in modules if name.startswith(f"{path}.")]
+        held = [name for name in modules if name.startswith((f"{path}.", f"{path}/"))]
         return [min(reversed(held), key=_parts)] if held else []
     out = [path]
     while (again := f"{path}_{len(out)}") in modules and not any(
-        layer.name.startswith(f"{again}.") for layer in report
+        layer.name.startswith((f"{again}.", f"{again}/")) for layer in report
     ):
         out.append(again)
     return out
 
 
 def rows(layers: Iterable[Layer], depth: int | None = None) -> list[Row]:
-    """Rows of these layers; with ``depth`` named by that many dotted parts."""
+    """Rows of these layers; with ``depth`` named by that many parts."""
     out = []
     for layer in layers:
         one = row(layer)

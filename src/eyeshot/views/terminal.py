@@ -220,27 +220,28 @@ def _fold(text: str, width: int, indent: str = "") -> list[str]:
     ``indent`` stands before all but the first, so that they are not taken for a name.
     """
     out = []
-    before = ""
-    while _cells(before + text) > width:
-        end = _fitting(text, width - len(before))
-        near = text.rfind(".", 0, end) + 1
-        if near <= end // 2:
-            near = max(text.rfind(mark, 0, end) for mark in "/_-: ") + 1
-        if near > end // 2:
+    before, start = "", 0
+    while (end := _fitting(text, start, width - len(before))) < len(text):
+        half = (start + end) // 2
+        near = text.rfind(".", start, end) + 1
+        if near <= half:
+            near = max(text.rfind(mark, start, end) for mark in "/_-: ") + 1
+        if near > half:
             end = near
-        out.append(before + text[:end])
-        text = text[end:]
-        before = indent
-    return [*out, before + text]
+        out.append(before + text[start:end])
+        before, start = indent, end
+    return [*out, before + text[start:]]
 
 
-def _fitting(text: str, width: int) -> int:
-    """How many characters fit into ``width`` cells, at least one."""
+def _fitting(text: str, start: int, width: int) -> int:
+    """Where the characters from ``start`` on end that fit into ``width`` cells, at least one."""
+    if text.isascii():
+        return min(len(text), start + max(1, width))
     total = 0
-    for k, char in enumerate(text):
-        total += _cells(char)
+    for k in range(start, len(text)):
+        total += _cells(text[k])
         if total > width:
-            return max(1, k)
+            return max(start + 1, k)
     return len(text)
 
 

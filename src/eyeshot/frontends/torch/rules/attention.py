@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from eyeshot.core import families
-from eyeshot.core.primitives import Stencil, Taps
 from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.shared import the, values_of
@@ -46,7 +45,8 @@ def attended(
             continue
         if features:
             x = families.mix(g, x, features, (1,))
-        x = _reached(c, x, t.ndim - 2, rows, causal)
+        # Causal: query i those up to i, so that the last ones may read no more.
+        x = families.banded(g, x, t.ndim - 2, rows, right=0 if causal else None)
         parts.append(_shared(c, x, t.ndim - 3, query.shape[-3]) if gqa else x)
     if mask is not None and (m := c.v(mask)) is not None:
         if mask.ndim and mask.shape[-1] > 1:
@@ -55,23 +55,9 @@ def attended(
     return c.join(parts, attention_shape(query, value, gqa))
 
 
-def _reached(c: Call, x: int, dim: int, rows: int, causal: bool) -> int:
-    """All positions along ``dim``; causal: query i those up to i, so that the last ones may read no more."""
-    if not causal:
-        return families.mix(c.g, x, (dim,), (1,))
-    x = families.causal_mix(c.g, x, dim)
-    size = c.g.shapes[x][dim]
-    if rows < size:
-        return families.narrow(c.g, x, dim, 0, rows)
-    return families.pad(c.g, x, ((0, rows - size),), "clamp", dim)
-
-
 def _shared(c: Call, x: int, dim: int, heads: int) -> int:
     """Each head of keys serves several of queries, which follow one another."""
-    times = heads // c.g.shapes[x][dim]
-    if times == 1:
-        return x
-    return c.g.add(Stencil(dim, Taps(times, 1, (0,) * times, (1,) * times), heads), x)
+    return families.repeat(c.g, x, dim, heads // c.g.shapes[x][dim])
 
 
 def attention_shape(query: Tensor, value: Tensor, gqa: bool = False) -> tuple[int, ...]:

@@ -1,8 +1,7 @@
 """Indexing: which elements a known index reads, one by one, and what an unknown one may read.
 
-A gather along one dim is an index in which the other dims count up, so that one function, :func:`indexed`,
-serves all of them. Where the index depends on an input, or is not known, every position that it might choose
-is taken as read, and the result is a bound.
+Known indices are :mod:`eyeshot.core.indexing`'s. Where the index depends on an input, or is not known, every
+position that it might choose is taken as read, and the result is a bound.
 """
 
 from __future__ import annotations
@@ -15,19 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eyeshot.core import families
+from eyeshot.core import families, indexing
+from eyeshot.core.indexing import Index
 from eyeshot.frontends.torch.calls import Call, NeedsData, NoRule
 from eyeshot.frontends.torch.rules import function, rule
 from eyeshot.frontends.torch.rules.shared import blank, the, values_of
 from eyeshot.frontends.torch.trace import Tracer
 
 __all__ = [
-    "DEPENDENT", "DEPENDS", "MASKS", "UNKNOWN", "Index", "along", "index", "indexed", "known", "reason",
-    "wrapped",
+    "DEPENDENT", "DEPENDS", "MASKS", "UNKNOWN", "along", "index", "indexed", "known", "reason", "wrapped",
 ]  # fmt: skip
-
-#: Indices that tie several dims together become a table of at most this many positions.
-MAX_TABLE = 1 << 20
 
 #: The code of the bounds here, and their reasons.
 DEPENDENT = "data-dependent"
@@ -36,8 +32,6 @@ UNKNOWN = "the index is not known; all that may be chosen is taken as read"
 
 #: An index of these types is a mask, not a list of positions.
 MASKS = (torch.bool, torch.uint8)
-
-Index = list[np.ndarray | None]
 
 
 # --- known indices
@@ -75,89 +69,16 @@ def wrapped(numbers: Any, n: int, dim: int) -> Any:
 
 
 def along(shape: Sequence[int], dim: int, index: Any, n: int) -> Index:
-    """The index of a gather: along ``dim`` it is given, the other dims count up. n: the size of ``dim``."""
-    arrays: Index = [
-        np.arange(size).reshape([size if k == d else 1 for k in range(len(shape))])
-        for d, size in enumerate(shape)
-    ]
-    arrays[dim] = wrapped(index, n, dim)
-    return arrays
+    """The index of a gather along ``dim``, whose size is n."""
+    return indexing.along(shape, dim, wrapped(index, n, dim))
 
 
 def indexed(c: Call, x: int, arrays: Index, expand: bool = True) -> int | None:
-    """``x[arrays]`` as PyTorch indexes: arrays broadcast, and their dims come first unless the dims adjoin.
-
-    Dims whose arrays vary along their own broadcast dims are taken one by one, so that closed forms stay;
-    those that vary together are flattened. Without ``expand`` no element is broadcast, so that the result
-    can be written through.
-    """
-    g = c.g
-    shape = g.shapes[x]
-    dims = [d for d, a in enumerate(arrays) if a is not None]
-    given = [a for a in arrays if a is not None]
-    wide = np.broadcast_shapes(*(a.shape for a in given))
-    if not math.prod(wide):
-        return None
-    rest = [d for d in range(len(shape)) if d not in dims]
-    at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
-    given = [_narrowest(a, wide) for a in given]
-    for axis, size in enumerate(wide):
-        if size > 1 and not expand and all(a.shape[axis] == 1 for a in given):
-            given[0] = np.repeat(given[0], size, axis)
-    parts = _components(given)
-    order = [*rest[:at], *(dims[j] for part, _ in parts for j in part), *rest[at:]]
-    if order != list(range(len(shape))):
-        x = families.permute(g, x, order)
-    head, tail = tuple(shape[d] for d in rest[:at]), tuple(shape[d] for d in rest[at:])
-    if any(len(part) > 1 for part, _ in parts):
-        merged = tuple(math.prod(shape[dims[j]] for j in part) for part, _ in parts)
-        x = families.reshape(g, x, (*head, *merged, *tail))
-    walked: list[int] = []
-    for k, (part, axes) in enumerate(parts):
-        flat = np.zeros((1,) * len(wide), np.int64)
-        for j in part:
-            flat = flat * shape[dims[j]] + given[j]
-        if len(part) > 1 and flat.size > MAX_TABLE:
-            raise NoRule(f"an index of {flat.size} elements over several dims")
-        x = families.pick(g, x, at + k, flat.ravel().tolist())
-        walked += axes
-    # From the parts' dims to the broadcast dims: split, put in order, and broadcast where nothing varies.
-    split = (*head, *(wide[a] for a in walked), *tail)
-    places = sorted(range(len(walked)), key=walked.__getitem__)
-    moved = [*range(at), *(at + p for p in places), *range(at + len(walked), len(split))]
-    seen = [size if a in walked else 1 for a, size in enumerate(wide)]
-    out = (*head, *seen, *tail)
-    if moved != list(range(len(split))):
-        x = families.rearrange(g, x, split, moved, out)
-    elif g.shapes[x] != out:
-        x = families.reshape(g, x, out)
-    return c.shaped(x, (*head, *wide, *tail))
-
-
-def _narrowest(a: Any, wide: tuple[int, ...]) -> Any:
-    """The array with size 1 along every dim in which it does not vary."""
-    a = a.reshape((1,) * (len(wide) - a.ndim) + a.shape)
-    for axis in range(a.ndim):
-        if a.shape[axis] > 1:
-            first = a.take([0], axis)
-            if (a == first).all():
-                a = first
-    return a
-
-
-def _components(given: Sequence[Any]) -> list[tuple[list[int], list[int]]]:
-    """Which arrays vary along common dims: (arrays, dims) of each such group."""
-    parts: list[tuple[list[int], list[int]]] = []
-    for j, a in enumerate(given):
-        members, axes = [j], {k for k, size in enumerate(a.shape) if size > 1}
-        apart = []
-        for other, dims in parts:
-            if axes.intersection(dims):
-                members, axes = other + members, axes.union(dims)
-            else:
-                apart.append((other, dims))
-        parts = [*apart, (sorted(members), sorted(axes))]
-    return sorted(parts)
+    """``x[arrays]``; see :func:`eyeshot.core.indexing.indexed`."""
+    try:
+        return indexing.indexed(c.g, x, arrays, expand)
+    except indexing.TooLong as error:
+        raise NoRule(str(error)) from None
 
 
 # --- indices that are not known

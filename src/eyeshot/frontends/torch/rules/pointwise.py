@@ -5,22 +5,18 @@ Which operators are pointwise is PyTorch's own tag; here are those that it leave
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eyeshot.core import families
-from eyeshot.core.primitives import Join, Stencil, Taps
+from eyeshot.core.primitives import Join
 from eyeshot.frontends.torch.calls import Call
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import blank, the, values_of
 
-__all__ = ["MAX_MASK", "constant", "pointwise"]
-
-#: A mask that varies along several dims is written down up to this many elements.
-MAX_MASK = 1 << 16
+__all__ = ["constant", "pointwise"]
 
 
 def like(c: Call, value: int) -> Any:
@@ -91,41 +87,13 @@ def _chosen(c: Call, condition: Tensor, yes: Any, no: Any) -> int | None:
             continue
         value = c.shaped(value, shape)
         if not held.all():
-            some = _under(c, value, held)
+            some = families.masked(c.g, value, held)
             if some is None:
                 why = "the mask is large; what it hides is taken as read"
                 return c.bound(c.join(values, shape), "large-mask", why)
             value = some
         kept.append(value)
     return c.join(kept) if kept else None
-
-
-def _under(c: Call, x: int, mask: Any) -> int | None:
-    """The elements where ``mask`` is true, nothing elsewhere; None if that is too long to write down."""
-    shape = c.g.shapes[x]
-    lead = len(shape) - mask.ndim
-    varied = [
-        d + lead
-        for d in range(mask.ndim)
-        if mask.shape[d] > 1 and (mask != mask.take([0], d)).any()
-    ]
-    n = math.prod(shape[d] for d in varied)
-    if n > MAX_MASK:
-        return None
-    line = mask[tuple(slice(None) if d + lead in varied else 0 for d in range(mask.ndim))].reshape(
-        -1
-    )
-    taps = Taps(n, 0, tuple(range(n)), tuple(int(held) for held in line))
-    if len(varied) == 1:
-        return c.g.add(Stencil(varied[0], taps, n), x)
-    rest = [d for d in range(len(shape)) if d not in varied]
-    order = [*rest, *varied]
-    x = families.permute(c.g, x, order)
-    moved = c.g.shapes[x]
-    x = families.reshape(c.g, x, (*moved[: len(rest)], n))
-    x = c.g.add(Stencil(len(rest), taps, n), x)
-    x = families.reshape(c.g, x, moved)
-    return families.permute(c.g, x, sorted(range(len(order)), key=order.__getitem__))
 
 
 @rule("native_dropout")

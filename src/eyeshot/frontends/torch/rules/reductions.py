@@ -12,7 +12,6 @@ from eyeshot.core import families
 from eyeshot.core.primitives import Stencil, Taps
 from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import function, rule
-from eyeshot.frontends.torch.rules.pointwise import MAX_MASK
 from eyeshot.frontends.torch.rules.shared import per_output, the
 from eyeshot.frontends.torch.trace import Tracer
 
@@ -194,7 +193,7 @@ def triangle(c: Call, self: Tensor, diagonal: int = 0) -> int:
     x = the(c, self)
     shape = c.g.shapes[x]
     rows, columns = shape[-2:]
-    if rows * columns > MAX_MASK:
+    if rows * columns > families.MAX_MASK:
         raise NoRule("a large triangle")
     assert c.op is not None
     lower = c.op.name.startswith("aten::tril")

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eyeshot.core import families
-from eyeshot.core.primitives import Input, Rearrange, Stencil
-from eyeshot.frontends.torch import alias
+from eyeshot.core import families, indexing
+from eyeshot.core.indexing import Index
+from eyeshot.core.primitives import Input
 from eyeshot.frontends.torch.calls import Call, NeedsData
 from eyeshot.frontends.torch.rules import rule, views
 from eyeshot.frontends.torch.rules.indexing import (
     DEPENDENT,
     MASKS,
     UNKNOWN,
-    Index,
     along,
     indexed,
     known,
@@ -80,13 +79,13 @@ def written(c: Call, self: Tensor, arrays: Index, new: Tensor | None, mode: str)
     else:
         value = c.shaped(value, shape)
     twice = mode == "set" and not one and new is not None and c.v(new) is not None
-    twice = twice and _repeats(arrays, self.shape)
+    twice = twice and indexing.repeats(arrays, self.shape)
     if mode == "set" and not twice:
-        y, _ = alias.put(g, old, seen, value, whole=True)
+        y, _ = indexing.put(g, old, seen, value, whole=True)
         return y
-    added = _spread(c, old, seen, value)
+    added = indexing.added(g, old, seen, value)
     if mode == "reduce":
-        old, _ = alias.put(g, old, seen, g.add(Input(shape)), whole=True)
+        old, _ = indexing.put(g, old, seen, g.add(Input(shape)), whole=True)
     y = c.join([old, added])
     return c.bound(y, DEPENDENT, TWICE) if twice else y
 
@@ -96,30 +95,6 @@ def _broadcasts(shape: tuple[int, ...], wide: tuple[int, ...]) -> bool:
     if len(shape) > len(wide):
         return False
     return all(a in (1, b) for a, b in zip(shape[::-1], wide[::-1], strict=False))
-
-
-def _spread(c: Call, old: int, seen: int, new: int) -> int:
-    """``new`` at the places that ``seen`` shows of ``old``, added up; elsewhere nothing is read."""
-    g = c.g
-    while seen != old:
-        prim = g.prims[seen]
-        (seen,) = g.inputs[seen]
-        if isinstance(prim, Rearrange):
-            new = alias.undo(g, prim, new, g.shapes[seen])
-        else:
-            assert isinstance(prim, Stencil)
-            at = [prim.taps.window(i)[0] for i in range(prim.size)]
-            new = families.spread(g, new, prim.dim, at, g.shapes[seen][prim.dim])
-    return new
-
-
-def _repeats(arrays: Index, shape: Sequence[int]) -> bool:
-    """Whether one place is meant twice."""
-    flat: Any = 0
-    for d, a in enumerate(arrays):
-        if a is not None:
-            flat = flat * shape[d] + a
-    return bool(np.unique(flat).size != flat.size)
 
 
 # --- places that are not known
@@ -341,7 +316,7 @@ def _through(c: Call, self: Tensor, src: Tensor, view: Any, *args: Any) -> int:
     old = c.operand(self)
     inner = _Holding(c, self, old)
     inner.out = torch.empty(tuple(src.shape), device="meta")
-    y, exact = alias.put(c.g, old, view(inner, self, *args), c.operand(src))
+    y, exact = indexing.put(c.g, old, view(inner, self, *args), c.operand(src))
     return y if exact else c.bound(y, "overlapping-write", "a write through memory that overlaps")
 
 
@@ -394,7 +369,7 @@ def masked_scatter(c: Call, self: Tensor, mask: Tensor, source: Tensor) -> int |
         flat = families.reshape(g, c.operand(source), (source.numel(),))
         seen = indexed(c, old, list(at), expand=False)
         assert seen is not None
-        y, _ = alias.put(g, old, seen, families.narrow(g, flat, 0, 0, count))
+        y, _ = indexing.put(g, old, seen, families.narrow(g, flat, 0, 0, count))
         return y
     parts = values_of(c, self)
     if others := values_of(c, mask, source):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eyeshot.core import families
 from eyeshot.core.primitives import Rearrange, Stencil, Taps
+from eyeshot.errors import FieldError
 from eyeshot.frontends.torch.calls import Call, NoRule
 from eyeshot.frontends.torch.rules import rule
 from eyeshot.frontends.torch.rules.shared import the
@@ -174,22 +175,12 @@ def unfold(c: Call, self: Tensor, dimension: int, size: int, step: int) -> int:
 
 @rule("diagonal", "diagonal_copy")
 def diagonal(c: Call, self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> int:
-    """Two dims seen as one, of which every (columns + 1)-th element is taken."""
     x = the(c, self)
-    shape = c.g.shapes[x]
-    rank = len(shape)
-    a, b = dim1 % rank, dim2 % rank
-    rest = [d for d in range(rank) if d not in (a, b)]
-    x = families.permute(c.g, x, [*rest, a, b])
-    rows, columns = shape[a], shape[b]
-    head = tuple(shape[d] for d in rest)
-    x = families.reshape(c.g, x, (*head, rows * columns))
-    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
-    if count < 1:
-        raise NoRule("an empty diagonal")
-    start = offset if offset >= 0 else -offset * columns
-    stop = start + (columns + 1) * (count - 1) + 1
-    return families.narrow(c.g, x, len(rest), start, stop, columns + 1)
+    rank = len(c.g.shapes[x])
+    try:
+        return families.diagonal(c.g, x, dim1 % rank, dim2 % rank, offset)
+    except FieldError:
+        raise NoRule("an empty diagonal") from None
 
 
 @rule("view_as_real", "view_as_real_copy")

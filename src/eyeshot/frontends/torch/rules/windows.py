@@ -90,10 +90,10 @@ def convolution(
     if (w := c.v(weight)) is not None:
         # The input makes the weights: each output channel reads all of its own that meet the input.
         if transposed:
-            w = _grouped(c, w, groups)
-            for k, size in enumerate(c.g.shapes[x][first:]):
-                taps = _met(columns[k], kernel[k], strides[k], spacing[k], pads[k][0], size)
-                w = c.g.add(Stencil(1 + k, taps, size), w)
+            w = families.transposed_weights(
+                c.g, w, columns, strides, pads, spacing, c.g.shapes[x][first:], groups
+            )
+            w = families.reshape(c.g, w, c.g.shapes[w][1:])
         else:
             w = families.mix(c.g, w, range(1, weight.ndim), (1,) * (weight.ndim - 1))
             w = families.reshape(c.g, w, (channels, *(1,) * axes))
@@ -101,27 +101,6 @@ def convolution(
     if (b := c.v(bias)) is not None:
         extra.append(families.reshape(c.g, b, (channels, *(1,) * axes)))
     return c.join([x, *extra])
-
-
-def _grouped(c: Call, weight: int, groups: int) -> int:
-    """Transposed weights (in, out/groups, *taps), by output channel: (out, *taps)."""
-    rows, columns, *taps = c.g.shapes[weight]
-    w = families.reshape(c.g, weight, (groups, rows // groups, columns, *taps))
-    w = families.reduce(c.g, w, (1,), False)
-    return families.reshape(c.g, w, (groups * columns, *taps))
-
-
-def _met(n: int, kernel: int, stride: int, dilation: int, begin: int, size: int) -> Taps:
-    """Which taps t of a transposed window meet an input: p + begin - dilation·t = stride·i for 0 <= i < n."""
-    first, count, turn = [], [], 1
-    for p in range(size):
-        at = [divmod(p + begin - dilation * t, stride) for t in range(kernel)]
-        met = [t for t, (i, rest) in enumerate(at) if not rest and 0 <= i < n]
-        if len(met) > 1:
-            turn = met[1] - met[0]
-        first.append(met[0] if met else 0)
-        count.append(len(met))
-    return Taps(size, 0, tuple(first), tuple(count), turn)
 
 
 @rule("mkldnn_convolution")
