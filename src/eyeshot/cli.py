@@ -193,8 +193,8 @@ _axes_option = click.option(
     "axes",
     multiple=True,
     metavar="DIMS",
-    help="Dims of a PyTorch module's input that fields run along: 2,3, or NAME=DIMS for each of several "
-    "inputs. Default: all but batch and channel, for integers all but batch.",
+    help="Dims of a module's or ONNX model's input that fields run along: 2,3, or NAME=DIMS for each of "
+    "several inputs. Default: all but batch and channel, for integers all but batch.",
 )
 
 
@@ -207,7 +207,8 @@ _axes_option = click.option(
     multiple=True,
     metavar="SHAPE",
     help="Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
-    "several inputs. Default: the spec's or the model's own.",
+    "several inputs; for an ONNX file also DIM=SIZE for each dim that it only names, and ? for a size that it "
+    "has. Default: the spec's or the model's own.",
 )
 @_axes_option
 @click.option(
@@ -225,8 +226,8 @@ _axes_option = click.option(
     "--depth",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Fold modules below level N, or layers whose names share their first N dotted parts, into what "
-    "comes out of them.",
+    help="Fold modules below level N, or layers whose names share their first N parts (by dots or slashes), "
+    "into what comes out of them.",
 )
 @click.option("--of", metavar="LAYER", help="Fields relative to this layer's units, not the input.")
 @click.option("--train", is_flag=True, help="Run a PyTorch module in training mode.")
@@ -246,9 +247,10 @@ def show(
 ) -> None:
     """Print what every layer of SOURCE reads of the input.
 
-    SOURCE is a spec (.yaml, .yml, .json, .toml), example:NAME (see eyeshot examples), torchvision:NAME,
-    timm:NAME, hf:CONFIG.json (a transformers configuration) or package.module:factory (your own module, or
-    what makes one), with arguments as in timm:resnet18?num_classes=10. No weights are fetched.
+    SOURCE is an ONNX file (.onnx), a spec (.yaml, .yml, .json, .toml), example:NAME (see eyeshot examples),
+    torchvision:NAME, timm:NAME, hf:CONFIG.json (a transformers configuration) or package.module:factory (your
+    own module, or what makes one), with arguments as in timm:resnet18?num_classes=10. No weights are fetched or
+    read.
 
     \b
     n        output size             jump     distance of neighbouring units, in input pixels
@@ -258,6 +260,7 @@ def show(
     \b
     eyeshot show example:alexnet
     eyeshot show torchvision:resnet50 --input 3x224x224 --depth 1
+    eyeshot show model.onnx --input 'data=1x3x?x?' --input height=512 --input width=512
     eyeshot show net.yaml --input 3x512x512 --layers 'decoder.*'
     eyeshot show net.yaml --format json -o report.json
     """
@@ -363,10 +366,11 @@ def verify(
     train: bool,
     form: str,
 ) -> None:
-    """Prove the report on the real module of SOURCE; exit with 1 where they disagree.
+    """Prove the report on the real network of SOURCE; exit with 1 where they disagree.
 
     Positions of the input are poisoned with NaN in float64, and what turns NaN is compared with what the report
-    says. SOURCE is torchvision:NAME, timm:NAME, hf:CONFIG.json or package.module:factory.
+    says. SOURCE is an ONNX file, which onnxruntime runs, or torchvision:NAME, timm:NAME, hf:CONFIG.json or
+    package.module:factory.
 
     
     eyeshot verify torchvision:resnet18 --input 3x64x64

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from eyeshot.api import analyze, resolve
+from eyeshot.api import analyze, is_onnx, onnx_run, onnx_title, resolve
 from eyeshot.errors import EyeshotError
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def verify(
     A copy of the module runs on the CPU in float64. Each probe sets some positions along one axis of an input
     to NaN; by the report, units whose box lies outside stay clean, and units whose first or last position is
     among them turn NaN. ``source``, ``input``, ``args``, ``kwargs``, ``axes`` and ``training``: as for
-    :func:`~eyeshot.analyze`, but there has to be a module.
+    :func:`~eyeshot.analyze`, but there has to be a module or an ONNX model. The latter runs in onnxruntime, in
+    float32 where that lacks kernels for float64; weights that lie outside of the file are random.
 
     ``layers``: a glob that the names of the layers to compare match, besides the outputs; by default all.
     ``probes``: how many at most, by default 24 to 256 by the network's size; where that suffices for every
@@ -49,7 +50,8 @@ def verify(
     from eyeshot.analysis import verify as comparison
 
     started = time.monotonic()
-    if isinstance(source, Mapping | PathLike):
+    modeled = is_onnx(source)
+    if isinstance(source, Mapping | PathLike) and not modeled:
         raise EyeshotError("a spec has no weights to run, so that only a module can be verified")
     if probes is not None and (
         not isinstance(probes, int) or isinstance(probes, bool) or probes < 1
@@ -57,6 +59,22 @@ def verify(
         raise EyeshotError(f"probes: expected a whole number of at least 1, got {probes!r}")
     if layers is not None and not isinstance(layers, str):
         raise EyeshotError(f"layers: expected a glob such as 'layer4.*', got {layers!r}")
+    call: dict[str, Any] = {"args": args, "kwargs": kwargs, "axes": axes, "training": training}
+    runner: Any
+    if modeled:
+        built = onnx_run(source, input, **call)
+        from eyeshot.frontends.onnx.probe import OnnxRunner
+
+        if report is None:
+            report = analyze(source, input, **call)
+        targets, notes = comparison.targets(report, layers)
+        if probes is None:
+            probes = comparison.default_probes(sum(math.prod(layer.shape) for layer in report))
+        runner = OnnxRunner(built, targets, seed)
+        return comparison.verify(
+            report, runner, targets, probes, seed, notes, progress, started=started,
+            title=onnx_title(source),
+        )  # fmt: skip
     if isinstance(source, str):
         scheme, colon, _ = source.partition(":")
         if not colon or scheme == "example" or len(scheme) == 1 or set(scheme) & set("/\\"):
@@ -74,7 +92,6 @@ def verify(
     from eyeshot.frontends import torch as frontend
     from eyeshot.frontends.torch.probe import TorchRunner
 
-    call: dict[str, Any] = {"args": args, "kwargs": kwargs, "axes": axes, "training": training}
     if report is None:
         report = analyze(module, input, **call)
     arguments = frontend.build(module, input, **call).arguments
