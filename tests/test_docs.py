@@ -39,8 +39,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the bundled examples as files, where sessions run."""
     for name in names():
         shutil.copy(path(name), tmp_path)
+    (tmp_path / "model.onnx").write_bytes(_model())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _model() -> bytes:
+    """A model that leaves sizes open, as exporters write it."""
+    import onnx
+
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> net (float[N, 3, height, width] image, float[16, 3, 3, 3] w) '
+        "=> (float[N, 16, h, w2] out) { out = Conv<strides = [2, 2], pads = [1, 1, 1, 1]>(image, w) }"
+    )
+    model.graph.initializer.append(
+        onnx.TensorProto(name="w", data_type=1, dims=[16, 3, 3, 3], raw_data=bytes(4 * 16 * 27))
+    )
+    return model.SerializeToString()
 
 
 # --- sessions

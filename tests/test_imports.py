@@ -14,7 +14,8 @@ import pytest
 import eyeshot
 
 HEAVY = set(
-    "torch torchvision timm transformers onnx pandas matplotlib dask starlette jax tensorflow".split()
+    "torch torchvision timm transformers onnx onnxruntime onnxscript google pandas matplotlib dask starlette "
+    "jax tensorflow".split()
 )
 SOURCE = Path(eyeshot.__file__).parent
 
@@ -68,6 +69,31 @@ def test_refusing_a_reference_is_light() -> None:
     code = "import eyeshot\ntry:\n    eyeshot.analyze({source!r})\nexcept eyeshot.EyeshotError:\n    pass"
     for source in ("timm:", "timm:a?b", "net.py", "example:none", 3, None):
         assert not modules(code.format(source=source)) & HEAVY, source
+
+
+ONNX = """
+import onnx
+import eyeshot
+model = onnx.parser.parse_model(
+    '<ir_version: 8, opset_import: ["": 17]> g (float[1, 1, 8, 8] x) => (y) <int64[4] s = {{1, 1, 64, 1}}>'
+    " {{ p = MaxPool<kernel_shape = [2, 2]>(x) n = Shape(x) y = Reshape(x, s) }}"
+)
+assert eyeshot.analyze(model{content})["y"].shape == (1, 1, 64, 1)
+"""
+
+
+@pytest.mark.parametrize("content", ["", ".SerializeToString()"])
+def test_an_onnx_model_needs_onnx_only(content: str) -> None:
+    found = modules(ONNX.format(content=content))
+    assert "onnx" in found
+    assert not found & (HEAVY - {"onnx", "google"})
+
+
+def test_a_module_does_not_need_onnx() -> None:
+    code = "import torch\nbefore = {name.partition('.')[0] for name in __import__('sys').modules}\n"
+    code += "import eyeshot\neyeshot.analyze(torch.nn.Conv1d(1, 1, 3), (1, 1, 9))\n"
+    code += "assert 'onnx' in before or 'eyeshot.frontends.onnx' not in __import__('sys').modules\n"
+    assert "onnxruntime" not in modules(code)
 
 
 COMPLETE = """

@@ -419,7 +419,9 @@ def test_files(tmp_path: Any, suffix: str) -> None:
 
 
 def test_other_sources_are_refused() -> None:
-    for source in (3, None, b"net.yaml", ["a"], object()):
+    with pytest.raises(eyeshot.EyeshotError, match="the model: not an ONNX model"):
+        eyeshot.analyze(b"net.yaml")
+    for source in (3, None, ["a"], object()):
         with pytest.raises(
             eyeshot.EyeshotError, match=r"can't read .*: expected a PyTorch module, a spec"
         ):
