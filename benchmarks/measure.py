@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Ratio", "Task", "best", "environment", "note", "processes", "table"]
+__all__ = ["PEAK", "Ratio", "Task", "best", "child", "environment", "note", "processes", "table"]
 
 SAMPLE = 0.004
 """A sample repeats its task until it takes about so many seconds."""
@@ -141,3 +141,30 @@ def _short(row: Ratio) -> str:
         while row.aim is not None and round(value, digits) <= row.aim:
             digits += 1
     return f"{value:.{digits}f}"
+
+
+# --- peak memory
+
+# A child's peak begins with that of the process that forked it, so a small one stands between.
+LAUNCHER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+#: To be run at the end of a child's code.
+PEAK = """
+import resource, sys
+sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+def child(code: str, *arguments: str) -> int:
+    """The number that a fresh process running ``code`` writes to stderr."""
+    command = [sys.executable, "-S", "-c", LAUNCHER, sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    number = int(done.stderr)
+    note(f"{' '.join(arguments) or code.strip().splitlines()[0]}: {number:,}")
+    return number

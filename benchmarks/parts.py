@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
@@ -16,7 +15,8 @@ import yaml
 
 import eyeshot
 from benchmarks import plain
-from benchmarks.measure import Ratio, Task, best, environment, note, processes
+from benchmarks.measure import PEAK, Ratio, Task, best, child, processes
+from benchmarks.onnx_files import onnx_files
 from eyeshot.examples import path
 
 __all__ = ["PARTS", "Part"]
@@ -231,12 +231,6 @@ def _command() -> list[str]:
 
 # --- peak memory
 
-# A child's peak begins with that of the process that forked it, so a small one stands between.
-LAUNCHER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
-PEAK = """
-import resource, sys
-sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-"""
 SHOW = """
 import sys
 from eyeshot.cli import main
@@ -273,22 +267,6 @@ tracemalloc.start()
 kept = analyze(layers, size)
 sys.stderr.write(str(tracemalloc.get_traced_memory()[1]))
 """
-
-
-def child(code: str, *arguments: str) -> int:
-    """The number that a fresh process running ``code`` writes to stderr."""
-    command = [sys.executable, "-S", "-c", LAUNCHER, sys.executable, "-c", code, *arguments]
-    done = subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    number = int(done.stderr)
-    note(f"{' '.join(arguments) or code.strip().splitlines()[0]}: {number:,}")
-    return number
 
 
 def memory(quick: bool) -> list[Ratio]:
@@ -390,5 +368,13 @@ PARTS: dict[str, Part] = {
         "`boxes()` evaluates every unit of this very input, borders included. Its cost grows with the input, "
         "which is why the table does without it; there is no aim.",
         hulls,
+    ),
+    "onnx": Part(
+        "ONNX files",
+        "`eyeshot.analyze` of a file and every field of every layer, to `onnx.load` and "
+        "`onnx.shape_inference.infer_shapes` of it alone, which give shapes and nothing else. The files: the "
+        "nine that the onnx package ships, a torchvision network as PyTorch's exporter writes it, a long chain "
+        "of convolutions and ReLUs, each with its own weights. It needs what the tests need.",
+        onnx_files,
     ),
 }

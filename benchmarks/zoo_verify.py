@@ -138,7 +138,7 @@ def measure(task: str) -> Record:
         "ends": done.ends,
         "pinned": done.pinned,
         "not_shown": done.not_shown,
-        "disagreements": sum(d.count for d in done.disagreements),
+        "disagreements": sum(d.units for d in done.disagreements),
         "first": [" ".join(str(d).split())[:300] for d in done.disagreements[:3]],
         "seconds": done.seconds,
     }
