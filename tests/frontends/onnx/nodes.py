@@ -10,6 +10,7 @@ import onnx
 
 import eyeshot
 from tests.frontends.onnx.agree import assert_agrees, node_model, reported
+from tests.frontends.onnx.ort import session
 
 __all__ = ["chain", "check", "data", "declared", "ints", "without_numbers"]
 
@@ -27,13 +28,21 @@ def ints(*numbers: int) -> np.ndarray:
 
 
 def check(
-    op: str, *inputs: Any, status: str | None = "exact", run: Any = None, **kwargs: Any
+    op: str,
+    *inputs: Any,
+    status: str | None = "exact",
+    run: Any = None,
+    ort: bool = False,
+    **kwargs: Any,
 ) -> eyeshot.Report:
-    """Poison one node. A dict among the inputs holds constants by place: ``{1: array}``."""
+    """Poison one node. A dict among the inputs holds constants by place: ``{1: array}``.
+
+    ``ort``: in onnxruntime, in place of the reference evaluator.
+    """
     constants = next((i for i in inputs if isinstance(i, dict)), {})
     arrays = [i for i in inputs if not isinstance(i, dict)]
     model, feeds = node_model(op, *arrays, constants=constants, **kwargs)
-    return assert_agrees(model, feeds, status, run=run)
+    return assert_agrees(model, feeds, status, run=session(model) if ort else run)
 
 
 def declared(model: onnx.ModelProto, *shape: int) -> onnx.ModelProto:

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-import eyeshot
 from eyeshot.errors import EyeshotError
 from tests.frontends.onnx.agree import assert_agrees, node_model, reported
+from tests.frontends.onnx.nodes import check
 from tests.frontends.onnx.ort import session
 
 RNG = np.random.default_rng(0)
@@ -18,16 +18,6 @@ RNG = np.random.default_rng(0)
 
 def data(*shape: int) -> np.ndarray:
     return RNG.random(shape).astype(np.float32)
-
-
-def check(
-    op: str, *inputs: Any, status: str = "exact", run: Any = None, ort: bool = False, **kwargs: Any
-) -> eyeshot.Report:
-    """Poison one node. A dict among the inputs holds constants: ``{1: array}``."""
-    constants = next((i for i in inputs if isinstance(i, dict)), {})
-    arrays = [i for i in inputs if not isinstance(i, dict)]
-    model, feeds = node_model(op, *arrays, constants=constants, **kwargs)
-    return assert_agrees(model, feeds, status, run=session(model) if ort else run)
 
 
 #: Inside, across the border, all outside, and smaller than an element.
