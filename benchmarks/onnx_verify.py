@@ -14,6 +14,7 @@ from benchmarks.__main__ import renew
 from benchmarks.onnx_files import LIGHT, light
 from benchmarks.tasks import FOLDER, Record, stamp
 from benchmarks.zoo import carry_out, checked, chosen, parser, versions_of
+from benchmarks.zoo_verify import outcome
 
 __all__ = ["SAMPLE", "main", "measure"]
 
@@ -87,21 +88,7 @@ def measure(task: str) -> Record:
     import eyeshot
 
     done = eyeshot.verify(file(task), probes=PROBES, seed=0)
-    return {
-        "status": "agreed" if done.ok else "disagreed",
-        "dtype": done.dtype,
-        "layers": len(done.layers),
-        "units": done.units,
-        "probes": done.probes,
-        "passes": done.passes,
-        "ends": done.ends,
-        "pinned": done.pinned,
-        "bounds": done.bounds,
-        "not_shown": done.not_shown,
-        "disagreements": sum(d.units for d in done.disagreements),
-        "first": [" ".join(str(d).split())[:300] for d in done.disagreements[:3]],
-        "seconds": done.seconds,
-    }
+    return outcome(done)
 
 
 def table(records: Sequence[Record]) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import eyeshot
 from benchmarks.__main__ import renew
 from benchmarks.tasks import FOLDER, Record, stamp
 from benchmarks.zoo import carry_out, checked, chosen, parser, versions_of
@@ -125,18 +126,23 @@ def measure(task: str) -> Record:
     """Poison one model at sampled units, and compare; in a worker."""
     import torch
 
-    import eyeshot
-
     torch.set_num_threads(1)
     done = eyeshot.verify(task, (1, *SAMPLE[task]), probes=PROBES, seed=0)
+    return outcome(done)
+
+
+def outcome(done: eyeshot.Verification) -> Record:
+    """What a table needs of a comparison."""
     return {
         "status": "agreed" if done.ok else "disagreed",
+        "dtype": done.dtype,
         "layers": len(done.layers),
         "units": done.units,
         "probes": done.probes,
         "passes": done.passes,
         "ends": done.ends,
         "pinned": done.pinned,
+        "bounds": done.bounds,
         "not_shown": done.not_shown,
         "disagreements": sum(d.units for d in done.disagreements),
         "first": [" ".join(str(d).split())[:300] for d in done.disagreements[:3]],
