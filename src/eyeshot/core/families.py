@@ -65,6 +65,7 @@ __all__ = [
     "pick",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "placed",
     "pool",
     "rearrange",
     "recurrent",
@@ -85,6 +86,11 @@ __all__ = [
 
 Pair = tuple[int, int]
 
+#: The coefficient of PyTorch's and ONNX's cubic kernel.
+CUBIC = -0.75
+#: The same where PyTorch's kernel is stretched to keep from aliasing.
+ANTIALIASED_CUBIC = -0.5
+
 #: Taps are written down for one period, so that it must be of a sensible length.
 MAX_PERIOD = 1 << 20
 
@@ -93,9 +99,16 @@ MAX_PERIOD = 1 << 20
 
 
 @lru_cache(maxsize=4096)
-def window(kernel: int, stride: int, dilation: int, begin: int, border: Border = "drop") -> Taps:
+def window(
+    kernel: int,
+    stride: int,
+    dilation: int,
+    begin: int,
+    border: Border = "drop",
+    renormalized: bool = False,
+) -> Taps:
     """A window: output i reads ``stride·i - begin + dilation·t`` for t < kernel."""
-    return Taps(1, stride, (-begin,), (kernel,), dilation, border)
+    return Taps(1, stride, (-begin,), (kernel,), dilation, border, None, renormalized)
 
 
 @lru_cache(maxsize=4096)
@@ -129,33 +142,79 @@ def adaptive(n: int, size: int) -> Taps:
     return Taps(period, n // common, first, count)
 
 
+def cubic(rest: float, coefficient: float) -> tuple[float, float, float, float]:
+    """Weights of the four elements around a coordinate, the second of which lies ``rest`` before it.
+
+    Keys, "Cubic convolution interpolation for digital image processing", 1981, equations 3 to 5.
+    """
+    near = [((coefficient + 2) * x - (coefficient + 3)) * x * x + 1 for x in (rest, 1 - rest)]
+    far = [coefficient * (((x - 5) * x + 8) * x - 4) for x in (1 + rest, 2 - rest)]
+    return far[0], near[0], near[1], far[1]
+
+
 @lru_cache(maxsize=4096)
-def sampled(mode: str, scale: Fraction, offset: Fraction) -> Taps:
-    """Interpolation at the source coordinate ``scale·i + offset``."""
+def sampled(mode: str, scale: Fraction, offset: Fraction, coefficient: float = CUBIC) -> Taps:
+    """Interpolation at the source coordinate ``scale·i + offset``; ``coefficient``: of the cubic kernel."""
+    weights: tuple[tuple[float, ...], ...]
     period = _small(scale.denominator)
     advance, below = scale.numerator, period * offset.denominator
     slope, shift = advance * offset.denominator, offset.numerator * period
     at = [(slope * i + shift) // below for i in range(period)]
-    if mode == "linear":
-        return Taps(period, advance, tuple(at), (2,) * period, 1, "linear")
-    if mode == "cubic":
-        return Taps(period, advance, tuple(a - 1 for a in at), (4,) * period, 1, "clamp")
+    if mode in ("linear", "cubic"):
+        rests = [(slope * i + shift) % below / below for i in range(period)]
+        if mode == "linear":
+            weights = tuple((1 - rest, rest) for rest in rests)
+            return Taps(period, advance, tuple(at), (2,) * period, 1, "linear", weights)
+        first = tuple(a - 1 for a in at)
+        weights = tuple(cubic(rest, coefficient) for rest in rests)
+        return Taps(period, advance, first, (4,) * period, 1, "clamp", weights)
     return Taps(period, advance, tuple(at), (1,) * period, 1, "clamp")
 
 
 @lru_cache(maxsize=4096)
-def antialiased(radius: Fraction, scale: Fraction) -> Taps:
+def antialiased(radius: Fraction, scale: Fraction, coefficient: float = ANTIALIASED_CUBIC) -> Taps:
     """Interpolation whose kernel is stretched to the scale: the elements with centre c within its support.
 
     Output i reads [floor(c - r + 1/2), floor(c + r + 1/2)), c = scale·(i + 1/2), r = radius·max(scale, 1).
+    ``coefficient``: of the cubic kernel, that of radius 2.
     """
     period = _small(scale.denominator)
     half = Fraction(1, 2)
-    reach = radius * max(scale, Fraction(1))
+    stretch = max(scale, Fraction(1))
+    reach = radius * stretch
     centres = [scale * (i + half) + half for i in range(period)]
     first = tuple(math.floor(at - reach) for at in centres)
     count = tuple(math.floor(centres[i] + reach) - first[i] for i in range(period))
-    return Taps(period, scale.numerator, first, count)
+    begins = [float(p + 1 - centre) for p, centre in zip(first, centres, strict=True)]
+    weights = tuple(
+        kernel_weights(int(radius), [(begin + k) / float(stretch) for k in range(n)], coefficient)
+        for begin, n in zip(begins, count, strict=True)
+    )
+    return Taps(period, scale.numerator, first, count, 1, "drop", weights, True)
+
+
+def kernel_weights(radius: int, at: Sequence[float], coefficient: float) -> tuple[float, ...]:
+    """A kernel at these distances, made to add up to 1: triangle, cubic or Lanczos for radius 1, 2 or 3.
+
+    PyTorch's ``HelperInterpLinear``, ``HelperInterpCubic`` and ``HelperInterpLanczos`` (UpSampleKernel.cpp).
+    """
+    found = []
+    for x in map(abs, at):
+        if x >= radius:
+            found.append(0.0)
+        elif radius == 1:
+            found.append(1 - x)
+        elif radius == 2:
+            # Of the four elements around a coordinate, the second's weight within 1, the first's beyond.
+            found.append(cubic(x, coefficient)[1] if x < 1 else cubic(x - 1, coefficient)[0])
+        else:
+            found.append(_sinc(x) * _sinc(x / radius))
+    total = sum(found)
+    return tuple(weight / total for weight in found)
+
+
+def _sinc(x: float) -> float:
+    return math.sin(math.pi * x) / (math.pi * x) if x else 1.0
 
 
 @lru_cache(maxsize=4096)
@@ -181,8 +240,10 @@ def scattered(kernel: int, stride: int, dilation: int, begin: int) -> Taps:
         last = taps[-1] if taps else 0
         first.append((phase + begin - dilation * last) // stride * kernel + last)
         count.append(len(taps))
-    # Where the step is not positive, turn >= kernel: there is one tap at most.
-    return Taps(stride, kernel, tuple(first), tuple(count), max(step, 1))
+    # Where the step is not positive, turn >= kernel: there is one tap at most. Nothing is padded.
+    return Taps(
+        stride, kernel, tuple(first), tuple(count), max(step, 1), "drop", None, renormalized=True
+    )
 
 
 def _small(period: int, field: str = "size") -> int:
@@ -271,16 +332,29 @@ def pool(
     dilation: Sequence[int],
     ceil: bool = False,
     first: int = 2,
+    counted: bool = True,
 ) -> int:
-    """A window per axis."""
+    """A window per axis.
+
+    ``counted``: padding counts in an average as elements do. What a window of ``ceil`` mode reads beyond the
+    padding never does.
+    """
     for k, size in enumerate(kernel):
         dim = first + k
         n = graph.shapes[x][dim]
         out = conv_size(n, size, stride[k], dilation[k], padding[k], ceil)
-        if size == 1 and stride[k] == 1 and out == n and not padding[k][0]:
+        begin, end = padding[k]
+        if size == 1 and stride[k] == 1 and out == n and not begin:
             continue
-        taps = window(size, stride[k], dilation[k], padding[k][0])
-        x = graph.add(Stencil(dim, taps, _fits(out, "padding")), x)
+        _fits(out, "padding")
+        beyond = stride[k] * (out - 1) + dilation[k] * (size - 1) - begin >= n + end
+        if counted and beyond and (begin or end):
+            x = pad(graph, x, (padding[k],), "drop", dim)
+            begin = 0
+        cut = beyond or (not counted and bool(begin or end))
+        x = graph.add(
+            Stencil(dim, window(size, stride[k], dilation[k], begin, "drop", cut), out), x
+        )
     return x
 
 
@@ -419,6 +493,14 @@ def pad(
         size = _fits(n + begin + end, "padding")
         x = graph.add(Stencil(first + k, window(1, 1, 1, begin, border), size), x)
     return x
+
+
+def placed(graph: Graph, x: int, dim: int, begin: int, n: int) -> int:
+    """Its elements at ``begin``, ``begin + 1``, … of ``n``; the others read nothing, not even padding."""
+    if not begin and n == graph.shapes[x][dim]:
+        return x
+    taps = window(1, 1, 1, begin, renormalized=True)
+    return graph.add(Stencil(dim, taps, _fits(n, "size")), x)
 
 
 def narrow(graph: Graph, x: int, dim: int, start: int, stop: int, step: int = 1) -> int:
@@ -735,7 +817,7 @@ def banded(
     if right is not None and offset + right >= n - 1:
         right = None
     if left is not None and right is not None:
-        taps = window(max(0, left + right + 1), 1, 1, left - offset)
+        taps = window(max(0, left + right + 1), 1, 1, left - offset, renormalized=True)
         return graph.add(Stencil(dim, taps, _fits(rows, "rows")), x)
     if right is not None:
         x = causal_mix(graph, x, dim)
@@ -755,7 +837,7 @@ def _shifted(graph: Graph, x: int, dim: int, rows: int, shift: int, grown: Pair)
         return x
     if shift >= 0 and shift + rows <= n + sum(grown):
         return narrow(graph, x, dim, shift, shift + rows)
-    return graph.add(Stencil(dim, window(1, 1, 1, -shift), _fits(rows, "rows")), x)
+    return placed(graph, x, dim, -shift, rows)
 
 
 def recurrent(
@@ -790,7 +872,7 @@ def group_norm(graph: Graph, x: int, groups: int, first: int = 2) -> int:
 
 def channel_window(graph: Graph, x: int, size: int, dim: int = 1) -> int:
     """Channels [c - floor(size/2), c + floor((size-1)/2)]: local response normalisation."""
-    taps = window(size, 1, 1, size // 2)
+    taps = window(size, 1, 1, size // 2, renormalized=True)
     return graph.add(Stencil(dim, taps, graph.shapes[x][dim]), x)
 
 
@@ -821,7 +903,7 @@ def sliding(graph: Graph, x: int, dims: Sequence[int], widths: Sequence[int]) ->
     """Positions within ``width // 2`` of its own, per dim."""
     for dim, width in zip(dims, widths, strict=True):
         half = width // 2
-        taps = window(2 * half + 1, 1, 1, half)
+        taps = window(2 * half + 1, 1, 1, half, renormalized=True)
         x = graph.add(Stencil(dim, taps, graph.shapes[x][dim]), x)
     return x
 
@@ -888,7 +970,7 @@ def spread(graph: Graph, x: int, dim: int, positions: Sequence[int], n: int) -> 
     at = tuple(positions)
     count = len(at)
     if at == tuple(range(at[0], at[0] + count)):
-        return pad(graph, x, ((at[0], n - at[0] - count),), "drop", dim)
+        return placed(graph, x, dim, at[0], n)
     _small(max(n, count), "positions")
     # Elements that go to the same position side by side: each position then reads one run.
     order = sorted(range(count), key=at.__getitem__)

@@ -49,6 +49,10 @@ class Taps(NamedTuple):
     Output ``i`` reads ``first[i % period] + advance * (i // period) + step * t`` for
     ``0 <= t < counts[i % period]``; so ``taps(i + period) == taps(i) + advance``.
     ``border`` says what a read outside the dim means.
+
+    ``weights`` says how much each of its reads counts, phase by phase, where they don't count alike; the
+    weights of a phase add up to 1, or to less where a part is lost. Where ``renormalized``, only what is read
+    inside the dim counts (an average that leaves padding out), else what falls outside is lost.
     """
 
     period: int
@@ -57,6 +61,8 @@ class Taps(NamedTuple):
     counts: tuple[int, ...]
     step: int = 1
     border: Border = "drop"
+    weights: tuple[tuple[float, ...], ...] | None = None
+    renormalized: bool = False
 
     def window(self, i: int) -> tuple[int, int]:
         """First position and number of positions that output ``i`` reads, before the border."""
@@ -204,6 +210,8 @@ def verify(prim: Primitive, shapes: list[Shape], out: Shape) -> str | None:
                 return f"dim {dim} is not in {text([out])}"
             if not taps.period == len(taps.first) == len(taps.counts) or taps.step < 1:
                 return "taps do not give one window per phase"
+            if taps.weights is not None and tuple(map(len, taps.weights)) != taps.counts:
+                return "taps do not give one weight per read"
         case Input(_, name, axes):
             if name is None and axes:
                 return "a constant has no axes"
