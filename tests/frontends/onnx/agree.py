@@ -118,12 +118,12 @@ def assert_agrees(
     poison = onnx_poison.Poison(run or onnx_poison.evaluator(model), feeds, finite=finite)
     watched = [_Watched(report, rows.get(name), name, k, poison) for k, name in chosen]
     small = sum(np.size(x) for x in poison.outputs if x is not None) < SMALL
-    begun = time.monotonic()
+    begun = time.process_time()  # a busy machine must not cut it short
     for k in range(LONGEST if draws is None else 8 * draws):
         poison.round()
         if k >= 7 * small and all(one.confirmed() for one in watched):
             break
-        if k >= ROUNDS and time.monotonic() - begun > 3:
+        if k >= ROUNDS and time.process_time() - begun > 8:
             break
     for one in watched:
         one.check()

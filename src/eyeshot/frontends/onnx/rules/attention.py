@@ -218,7 +218,7 @@ def _biased(c: Call, s: Setting) -> int | None:
     if s.mask is not None and (m := c.v(s.mask)) is not None:
         missing = s.shape[3] - s.mask.shape[-1] if s.mask.rank else 0
         if missing:
-            m = families.pad(c.g, m, ((0, missing),), "drop", s.mask.rank - 1)
+            m = families.placed(c.g, m, s.mask.rank - 1, 0, s.shape[3])
         parts.append(m)
     if not parts:
         return None
@@ -247,13 +247,20 @@ def attended(c: Call, s: Setting, values: Tensor) -> int | None:
     if s.keys.at is not None:
         k = families.mix(g, s.keys.at, (3,), (1,))
         parts.append(_shared(c, s.seen.along(c, k, rows), count))
+    # Joined as they are computed: queries with keys, then with the mask, and these scores with the values.
     if s.mask is not None and (m := c.v(s.mask)) is not None:
-        parts.append(_mask_read(c, s, m))
+        parts = [*_one(c, parts), _mask_read(c, s, m)]
     if s.rows is not None and parts:
         parts = [_masked(c, c.join(parts, (batch, count, rows, 1)), s.rows)]
+    parts = _one(c, parts)
     if values.at is not None:
         parts.append(_shared(c, s.seen.along(c, values.at, rows), count))
     return c.join(parts, (batch, count, rows, values.shape[3])) if parts else None
+
+
+def _one(c: Call, parts: list[int]) -> list[int]:
+    """These as one, if there are any."""
+    return [c.join(parts)] if parts else []
 
 
 def _mask_read(c: Call, s: Setting, m: int) -> int:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeshot.core import families
+from eyeshot.core.graph import Graph
 from eyeshot.core.primitives import Stencil, Taps
 from eyeshot.frontends.onnx.calls import Call, NoRule, Value
 from eyeshot.frontends.onnx.rules import rule
 
-__all__ = []
+__all__ = ["weighted_sets"]
 
 Array = NDArray[Any]
 
@@ -57,55 +58,84 @@ def _sampled(c: Call, at: int, grid: Array) -> list[int]:
     if padding not in ("zeros", "border", "reflection"):
         raise c.fail(f"padding_mode {padding!r}")
     # Coordinates come last axis first.
-    places = [
+    found = [
         _places(grid[..., axes - 1 - k], shape[2 + k], mode, padding, align) for k in range(axes)
     ]
-    apart = [_line(p, k) for k, p in enumerate(places)]
-    if all(line is not None for line in apart):
-        for k, line in enumerate(apart):
-            assert line is not None
-            at = families.gathered_sets(c.g, at, 2 + k, line.tolist())
+    apart = [(_line(places, k), _line(weights, k)) for k, (places, weights) in enumerate(found)]
+    if all(places is not None and weights is not None for places, weights in apart):
+        for k, (line, counts) in enumerate(apart):
+            assert line is not None and counts is not None
+            at = weighted_sets(c.g, at, 2 + k, line, counts)
         return [at]
-    if grid.size * len(places[0]) ** axes > MAX_TABLE:
+    if grid.size * len(found[0][0]) ** axes > MAX_TABLE:
         raise NoRule("a grid of many positions, each with its own row and column")
-    return _one_by_one(c, at, places)
+    return [_one_by_one(c, at, found)]
+
+
+def weighted_sets(graph: Graph, x: int, dim: int, places: Array, weights: Array) -> int:
+    """Output i reads ``places[i]`` along ``dim``, each with its weight; what a negative one has is lost."""
+    size, width = places.shape
+    rows: list[dict[int, float]] = []
+    for line, counts in zip(places.tolist(), weights.tolist(), strict=True):
+        row: dict[int, float] = {}
+        for place, count in zip(line, counts, strict=True):
+            if place >= 0:
+                row[place] = row.get(place, 0.0) + count
+        rows.append(dict(sorted(row.items())))
+    if all(not row or len(row) == max(row) - min(row) + 1 for row in rows):
+        first = tuple(min(row, default=0) for row in rows)
+        shares = tuple(tuple(row.values()) for row in rows)
+        taps = Taps(size, 0, first, tuple(map(len, rows)), weights=shares)
+        return graph.add(Stencil(dim, taps, size), x)
+    # Sets with gaps: their elements side by side, then added up.
+    flat = places.reshape(-1)
+    here = tuple((flat >= 0).astype(int).tolist())
+    x = graph.add(
+        Stencil(dim, Taps(len(flat), 0, tuple(np.maximum(flat, 0).tolist()), here), len(flat)), x
+    )
+    shares = tuple(map(tuple, weights.tolist()))
+    begins = tuple(range(0, size * width, width))
+    taps = Taps(size, size * width, begins, (width,) * size, weights=shares)
+    return graph.add(Stencil(dim, taps, size), x)
 
 
 def _line(places: Array, k: int) -> Array | None:
-    """Places [taps, N, *sizes] that vary along axis k only, as [size, taps]; None if they don't."""
+    """Numbers [taps, N, *sizes] that vary along axis k only, as [size, taps]; None if they don't."""
     lines = np.moveaxis(places, 2 + k, 0)
     lines = lines.reshape(*lines.shape[:2], -1)
     same = (lines == lines[..., :1]).all()
     return lines[..., 0] if same else None
 
 
-def _one_by_one(c: Call, at: int, places: Sequence[Array]) -> list[int]:
-    """The batch and all axes in one dim; for each tap there is one element, or none."""
+def _one_by_one(c: Call, at: int, found: Sequence[tuple[Array, Array]]) -> int:
+    """The batch and all axes in one dim: each output reads the products of what it reads along the axes."""
     shape = c.g.shapes[at]
-    axes, sizes = len(places), places[0].shape[2:]
-    taps, batch = places[0].shape[:2]
+    axes = len(found)
+    taps, batch, *sizes = found[0][0].shape
     order = [1, 0, *range(2, axes + 2)]
-    flat = families.reshape(
-        c.g, families.permute(c.g, at, order), (shape[1], batch * math.prod(shape[2:]))
-    )
-    first = np.arange(batch).reshape(batch, *(1,) * axes)
-    values = []
+    y = families.permute(c.g, at, order)
+    y = families.reshape(c.g, y, (shape[1], batch * math.prod(shape[2:])))
+    image = np.arange(batch).reshape(batch, *(1,) * axes)
+    places, weights = [], []
     for tap in np.ndindex(*(taps,) * axes):
-        index, away = first, np.zeros((), bool)
+        index, away, weight = image, np.zeros((), bool), np.ones(())
         for k, t in enumerate(tap):
-            index = index * shape[2 + k] + np.maximum(places[k][t], 0)
-            away = away | (places[k][t] < 0)
-        index = np.broadcast_to(index, (batch, *sizes)).reshape(-1)
-        count = np.broadcast_to(~away, (batch, *sizes)).reshape(-1).astype(int)
-        table = Taps(len(index), 0, tuple(index.tolist()), tuple(count.tolist()))
-        y = c.g.add(Stencil(1, table, len(index)), flat)
-        y = families.reshape(c.g, y, (shape[1], batch, *sizes))
-        values.append(families.permute(c.g, y, order))
-    return values
+            place, share = found[k][0][t], found[k][1][t]
+            index = index * shape[2 + k] + np.maximum(place, 0)
+            away = away | (place < 0)
+            weight = weight * share
+        places.append(np.where(away, -1, index).reshape(-1))
+        weights.append(np.broadcast_to(weight, (batch, *sizes)).reshape(-1))
+    y = weighted_sets(c.g, y, 1, np.stack(places, -1), np.stack(weights, -1))
+    y = families.reshape(c.g, y, (shape[1], batch, *sizes))
+    return families.permute(c.g, y, order)
 
 
-def _places(grid: Array, n: int, mode: str, padding: str, align: bool) -> Array:
-    """The elements [taps, *grid's shape] around each coordinate, -1 for none, by the grid's own arithmetic."""
+def _places(grid: Array, n: int, mode: str, padding: str, align: bool) -> tuple[Array, Array]:
+    """The elements [taps, *grid's shape] around each coordinate, -1 for none, and their weights.
+
+    By the grid's own arithmetic.
+    """
     kind = grid.dtype.type if grid.dtype in (np.float32, np.float64) else np.float32
     grid = grid.astype(kind)
     one, two = kind(1), kind(2)
@@ -122,11 +152,18 @@ def _places(grid: Array, n: int, mode: str, padding: str, align: bool) -> Array:
     first = (np.trunc if mode == "nearest" else np.floor)(x).astype(np.int64)
     steps = {"nearest": (0,), "linear": (0, 1), "cubic": (-1, 0, 1, 2)}[mode]
     places = np.stack([first + step for step in steps])
+    rest = x - np.floor(x)
+    weights = np.stack({
+        "nearest": [np.ones_like(rest)],
+        "linear": [1 - rest, rest],
+        "cubic": list(families.cubic(rest, families.CUBIC)),
+    }[mode])  # fmt: skip
     if padding == "border":
-        return np.clip(places, 0, n - 1)
+        return np.clip(places, 0, n - 1), weights
     if padding == "reflection":
-        return np.clip(np.trunc(_reflected(places, low, high)).astype(np.int64), 0, n - 1)
-    return np.where((places < 0) | (places >= n), -1, places)
+        inside = np.trunc(_reflected(places, low, high)).astype(np.int64)
+        return np.clip(inside, 0, n - 1), weights
+    return np.where((places < 0) | (places >= n), -1, places), weights
 
 
 def _reflected(x: Array, low: float, high: float) -> Array:

@@ -27,13 +27,10 @@ def _attended(
     c: Call, q: int, k: int, v: int, masks: Sequence[int], seen: Keys, shape: Shape
 ) -> list[int]:
     """(B, N, S, F) of queries (B, N, S, E), keys (B, N, T, E), values (B, N, T, F); then (B, S, N·F)."""
-    parts = [
-        families.mix(c.g, q, (3,), (1,)),
-        seen.along(c, families.mix(c.g, k, (3,), (1,)), shape[2]),
-        seen.along(c, v, shape[2]),
-        *masks,
-    ]
-    return [merged(c, c.join(parts, shape))]
+    keys = seen.along(c, families.mix(c.g, k, (3,), (1,)), shape[2])
+    scores = c.join([families.mix(c.g, q, (3,), (1,)), keys])
+    weights = c.join([scores, *masks])
+    return [merged(c, c.join([weights, seen.along(c, v, shape[2])], shape))]
 
 
 class Masks:

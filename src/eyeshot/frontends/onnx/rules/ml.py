@@ -107,7 +107,7 @@ def features(c: Call, *inputs: Value) -> int:
     for k, x in enumerate(inputs):
         at = _matrix(c, x)
         if k < len(sizes):
-            at = families.pad(c.g, at, ((0, sizes[k] - c.g.shapes[at][1]),), "drop", 1)
+            at = families.placed(c.g, at, 1, 0, sizes[k])
         parts.append(at)
     return families.concat(c.g, parts, 1) if len(parts) > 1 else parts[0]
 

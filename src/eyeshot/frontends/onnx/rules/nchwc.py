@@ -33,12 +33,11 @@ NHWC = "com.ms.internal.nhwc"
 
 def _with_channels(c: Call, x: Value, n: int) -> Value:
     """With as many channels as the weights were filled up for."""
-    more = n - x.shape[1]
-    if not more:
+    if n == x.shape[1]:
         return x
     if c.depends and x.at is None:
         return Value(None, (x.shape[0], n, *x.shape[2:]), x.dtype)
-    return viewed(c, x, families.pad(c.g, c.operand(x), ((0, more),), "drop", 1))
+    return viewed(c, x, families.placed(c.g, c.operand(x), 1, 0, n))
 
 
 @rule("ReorderInput", domain=NCHWC)

@@ -171,7 +171,7 @@ class _Net:
                 parts.append(_Way(nothing, *last))
                 continue
             way = self.way(k, backward, tuple(items), end)
-            grown = families.pad(g, way.steps, ((0, self.steps - end),), "drop", 0)
+            grown = families.placed(g, way.steps, 0, 0, self.steps)
             parts.append(way._replace(steps=grown))
         order = [b for items in groups.values() for b in items]
         back = sorted(range(len(order)), key=order.__getitem__)

@@ -41,5 +41,5 @@ def cumulative(c: Call, x: Value, axis: Value) -> int:
         at = families.flip(c.g, at, (dim,))
     at = families.causal_mix(c.g, at, dim)
     if c.attr("exclusive", 0):
-        at = families.pad(c.g, at, ((1, -1),), "drop", dim)
+        at = families.placed(c.g, at, dim, 1, x.shape[dim])
     return families.flip(c.g, at, (dim,)) if c.attr("reverse", 0) else at

@@ -96,7 +96,7 @@ def scatter_elements(c: Call, x: Value, positions: Value, updates: Value) -> Any
         at = families.mix(c.g, at, (dim,), (1,))
         for d, n in enumerate(x.shape):
             if d != dim:
-                at = families.pad(c.g, at, ((0, n - c.g.shapes[at][d]),), "drop", d)
+                at = families.placed(c.g, at, d, 0, n)
         parts.append(at)
     return _anywhere(c, x, positions, parts)
 

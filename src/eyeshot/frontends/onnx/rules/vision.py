@@ -14,6 +14,7 @@ from eyeshot.core import families
 from eyeshot.core.primitives import Stencil, Taps
 from eyeshot.frontends.onnx.calls import Call, NoRule, Value
 from eyeshot.frontends.onnx.rules import rule
+from eyeshot.frontends.onnx.rules.grids import weighted_sets
 
 __all__ = []
 
@@ -61,10 +62,12 @@ def roi_align(c: Call, x: Value, rois: Value, batch: Value) -> int:
             n = x.shape[2 + k]
             found = samples(size[k], box[1 - k], box[3 - k])
             outside = (found < -1) | (found > n)
-            low = np.minimum(np.maximum(found, 0).astype(np.int64), n - 1)
+            near = np.clip(found, 0, n - 1).astype(np.float64)
+            low = near.astype(np.int64)
             high = np.minimum(low + 1, n - 1)
             places = np.concatenate([np.where(outside, -1, low), np.where(outside, -1, high)], 1)
-            y = families.gathered_sets(c.g, y, 2 + k, places.tolist() or [[]])
+            shares = np.concatenate([1 - near + low, near - low], 1) / max(found.shape[1], 1)
+            y = weighted_sets(c.g, y, 2 + k, places, shares)
             missed.append(outside.any(axis=1))
         values.append(y)
         # A sample outside takes the first element of the plane, times 0.
@@ -75,7 +78,11 @@ def roi_align(c: Call, x: Value, rois: Value, batch: Value) -> int:
                 taps = Taps(size[k], 0, (0,) * size[k], counts)
                 z = c.g.add(Stencil(2 + k, taps, size[k]), z)
                 values.append(c.shaped(z, c.g.shapes[y]))
-        return c.join(values)
+        if len(values) == 1:
+            return y
+        weights = ((1.0,) + (0.0,) * (len(values) - 1),)
+        taps = Taps(1, 0, (0,), (len(values),), weights=weights)
+        return c.g.add(Stencil(0, taps, 1), families.concat(c.g, values, 0))
 
     return _regions(c, x, rois, batch, size, one)
 

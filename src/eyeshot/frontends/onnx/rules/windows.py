@@ -255,13 +255,16 @@ def deform_conv(
 
 @rule("MaxPool", "AveragePool", "LpPool")
 def pool(c: Call, x: Value) -> list[Any]:
-    """A window per axis; where a maximum lies is read off the same window."""
+    """A window per axis; where a maximum lies is read off the same window. An average may leave padding out."""
     if x.rank < 3:
         raise c.fail(f"a window over the axes of {list(x.shape)}")
     win = window_of(c, x.shape[2:])
     # SAME has no remainder.
     ceil = bool(c.attr("ceil_mode", 0)) and not c.attr("auto_pad", "").startswith("SAME")
-    at = families.pool(c.g, c.operand(x), win.kernel, win.stride, win.padding, win.dilation, ceil)
+    counted = c.node.op_type != "AveragePool" or bool(c.attr("count_include_pad", 0))
+    at = families.pool(
+        c.g, c.operand(x), win.kernel, win.stride, win.padding, win.dilation, ceil, counted=counted
+    )
     return [at, at]
 
 
@@ -309,7 +312,9 @@ def max_unpool(c: Call, x: Value, indices: Value, output_shape: Value | None = N
     y = families.reshape(c.g, c.operand(x), (x.size,))
     taps = Taps(total, 0, tuple(np.maximum(source, 0).tolist()), counts)
     y = families.reshape(c.g, c.g.add(Stencil(0, taps, total), y), shape)
-    return families.pad(c.g, y, [(0, a - b) for a, b in zip(out, shape, strict=True)], first=0)
+    for d, n in enumerate(out):
+        y = families.placed(c.g, y, d, 0, n)
+    return y
 
 
 @rule("Col2Im")
@@ -385,5 +390,5 @@ def lrn(c: Call, x: Value) -> int:
     size = c.attr("size", 0)
     if x.rank < 2 or size < 1:
         raise c.fail(f"{size} neighbouring channels of {list(x.shape)}")
-    taps = families.window(size, 1, 1, (size - 1) // 2)
+    taps = families.window(size, 1, 1, (size - 1) // 2, renormalized=True)
     return c.g.add(Stencil(1, taps, x.shape[1]), c.operand(x))

@@ -33,13 +33,15 @@ def attended(
 ) -> int:
     """Queries (…, L, E), keys (…, S, E), values (…, S, F): each of (…, L, F) reads one feature of the values.
 
-    ``mask`` broadcasts to (…, L, S). ``gqa``: several heads of queries share one of keys.
+    ``mask`` broadcasts to (…, L, S). ``gqa``: several heads of queries share one of keys. Joined as they are
+    computed: queries with keys, then with the mask, and these scores with the values.
     """
     g = c.g
     rows = query.shape[-2]
-    parts = []
+    parts: list[int] = []
     if (q := c.v(query)) is not None:
         parts.append(families.mix(g, q, (query.ndim - 1,), (1,)))
+    values = None
     for t, features in ((key, (key.ndim - 1,)), (value, ())):
         if (x := c.v(t)) is None:
             continue
@@ -47,12 +49,23 @@ def attended(
             x = families.mix(g, x, features, (1,))
         # Causal: query i those up to i, so that the last ones may read no more.
         x = families.banded(g, x, t.ndim - 2, rows, right=0 if causal else None)
-        parts.append(_shared(c, x, t.ndim - 3, query.shape[-3]) if gqa else x)
+        x = _shared(c, x, t.ndim - 3, query.shape[-3]) if gqa else x
+        if features:
+            parts.append(x)
+        else:
+            values = x
     if mask is not None and (m := c.v(mask)) is not None:
         if mask.ndim and mask.shape[-1] > 1:
             m = families.mix(g, m, (mask.ndim - 1,), (1,))
-        parts.append(m)
+        parts = [*_one(c, parts), m]
+    if values is not None:
+        parts = [*_one(c, parts), values]
     return c.join(parts, attention_shape(query, value, gqa))
+
+
+def _one(c: Call, parts: list[int]) -> list[int]:
+    """These as one, if there are any."""
+    return [c.join(parts)] if len(parts) > 1 else parts
 
 
 def _shared(c: Call, x: int, dim: int, heads: int) -> int:
@@ -277,9 +290,9 @@ def native_multi_head_attention(
             scores.append(families.opaque(g, (x,), (1, 1, 1)))
         else:
             raise NoRule("weights that depend on the input")
-    parts = list(scores)
+    parts = _one(c, scores)
     if (v := c.v(value)) is not None:
-        parts.append(families.mix(g, v, (1, 2), (1, 1)))
+        parts = [*parts, families.mix(g, v, (1, 2), (1, 1))]
     main = c.join(parts, tuple(out.shape))
     if not weights.numel() or not scores:
         return [main, None]

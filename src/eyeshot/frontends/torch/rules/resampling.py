@@ -7,6 +7,7 @@ cpu/UpSampleKernel.cpp), and the closed form is taken where it says the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -119,8 +120,8 @@ def _rounded_step(n: int, size: int, scale: float | None, align: bool, kind: Any
 def _sampled(
     n: int, size: int, scale: float | None, mode: str, align: bool, double: bool, planar: bool
 ) -> Taps:
-    """The neighbours that each output of an axis of ``n`` elements reads."""
-    low = _lowest(n, size, scale, mode, align, double, planar)
+    """The neighbours that each output of an axis of ``n`` elements reads, and their weights."""
+    at, low = _lowest(n, size, scale, mode, align, double, planar)
     count = {"linear": 2, "cubic": 4}.get(mode, 1)
     step = _step(n, size, scale, align)
     if step is not None and step.denominator <= families.MAX_PERIOD:
@@ -137,7 +138,15 @@ def _sampled(
         if (np.clip(begin, -margin * 4, n - 1 + margin * 4) == low - margin).all():
             return taps
     first = tuple((low - (mode == "cubic")).tolist())
-    return Taps(size, n, first, (count,) * size, 1, "clamp")
+    weights = None
+    if count > 1:
+        # As PyTorch: a coordinate that single precision has moved to its neighbour is that neighbour's.
+        rests = np.clip(at.astype(np.float64) - low, 0, 1).tolist()
+        weights = tuple(
+            (1 - rest, rest) if mode == "linear" else families.cubic(rest, families.CUBIC)
+            for rest in rests
+        )
+    return Taps(size, n, first, (count,) * size, 1, "clamp", weights)
 
 
 def _first(taps: Taps, size: int) -> Any:
@@ -148,8 +157,8 @@ def _first(taps: Taps, size: int) -> Any:
 
 def _lowest(
     n: int, size: int, scale: float | None, mode: str, align: bool, double: bool, planar: bool
-) -> Any:
-    """The element at or below each source coordinate, by PyTorch's arithmetic."""
+) -> tuple[Any, Any]:
+    """Each source coordinate, and the element at or below it, by PyTorch's arithmetic."""
     i = np.arange(size)
     single = not double or (planar and mode.startswith("nearest"))
     kind: Any = np.float32 if single else np.float64
@@ -158,7 +167,7 @@ def _lowest(
     wide = Wide(step)
     if mode == "nearest":
         if planar and size in (n, 2 * n):
-            return i * n // size
+            return i, i * n // size
         at = (wide * i).astype(kind)
     elif mode == "nearest-exact":
         if planar:
@@ -172,14 +181,17 @@ def _lowest(
     else:
         at = (wide * (i + half) - half).astype(kind)
     low = np.floor(at.astype(np.float32)).astype(np.int64)
-    return low if mode == "cubic" else np.clip(low, 0, n - 1)
+    return at, low if mode == "cubic" else np.clip(low, 0, n - 1)
 
 
 @lru_cache(maxsize=4096)
 def _antialiased(
     n: int, size: int, scale: float | None, radius: int, align: bool, double: bool
 ) -> Taps:
-    """Elements whose centres lie under the kernel, stretched to the scale where that is above 1."""
+    """Elements whose centres lie under the kernel, stretched to the scale where that is above 1.
+
+    Their weights add up to 1 over those inside.
+    """
     kind: Any = np.float64 if double else np.float32
     rounded = _rounded_step(n, size, scale, align, kind)
     reach = kind(radius) * max(rounded, kind(1))
@@ -193,7 +205,17 @@ def _antialiased(
         end = begin + np.array(taps.counts)[np.arange(size) % taps.period]
         if (np.maximum(begin, 0) == low).all() and (np.minimum(end, n) == high).all():
             return taps
-    return Taps(size, n, tuple(low.tolist()), tuple((high - low).tolist()))
+    stretch = max(float(rounded), 1.0)
+    weights = tuple(
+        families.kernel_weights(
+            radius, [(p + 0.5 - centre) / stretch for p in range(begin, end)],
+            families.ANTIALIASED_CUBIC,
+        )
+        for centre, begin, end in zip(at.tolist(), low.tolist(), high.tolist(), strict=True)
+    )  # fmt: skip
+    return Taps(
+        size, n, tuple(low.tolist()), tuple((high - low).tolist()), 1, "drop", weights, True
+    )
 
 
 # --- at coordinates
@@ -246,7 +268,8 @@ def _windows(
 ) -> tuple[list[Taps], Border, bool] | None:
     """What known coordinates read along each axis, where each axis goes its own way; None where not.
 
-    ``mode``: 0 linear, 1 nearest, 2 cubic. ``padding``: 0 zeros, 1 border, 2 reflection.
+    ``mode``: 0 linear, 1 nearest, 2 cubic. ``padding``: 0 zeros, 1 border, 2 reflection. Where lines read the
+    same elements at unequal distances, weights are those of the distances' average.
     """
     axes = grid.shape[-1]
     if (mode == 2 and padding == 2) or not np.isfinite(grid).all() or not grid.size:
@@ -259,12 +282,14 @@ def _windows(
         at = (lines + 1) * ((n - 1) / 2) if align else (lines + 1) * (n / 2) - 0.5
         near = 8 * float(np.finfo(grid.dtype).eps) * (n + np.abs(at))
         bounds = []
-        for moved in (at - near, at + near):
+        for place in (at, at - near, at + near):
             if mode != 2 and padding:
                 if padding == 2:
-                    moved = _reflected(moved, n, align)
-                moved = np.clip(moved, 0, n - 1)
-            bounds.append(np.rint(moved) if mode == 1 else np.floor(moved))
+                    place = _reflected(place, n, align)
+                place = np.clip(place, 0, n - 1)
+            bounds.append(place)
+        centres = bounds.pop(0).mean(axis=1)
+        bounds = [np.rint(place) if mode == 1 else np.floor(place) for place in bounds]
         low = np.minimum(*bounds).astype(np.int64)
         high = np.maximum(*bounds).astype(np.int64)
         if (low != low[:, :1]).any() or (high != high[:, :1]).any() or np.abs(at).max() > 1 << 30:
@@ -273,8 +298,23 @@ def _windows(
         before, after = {0: (0, 1), 1: (0, 0), 2: (1, 2)}[mode]
         begin = low[:, 0] - before
         count = high[:, 0] + after + 1 - begin
-        tables.append(Taps(size, 0, tuple(begin.tolist()), tuple(count.tolist())))
+        windows = list(zip(begin.tolist(), count.tolist(), strict=True))
+        weights = None if mode == 1 else tuple(
+            _around(centre, first, many, mode)
+            for centre, (first, many) in zip(centres.tolist(), windows, strict=True)
+        )  # fmt: skip
+        taps = Taps(size, 0, tuple(begin.tolist()), tuple(count.tolist()), weights=weights)
+        tables.append(taps)
     return tables, "clamp" if mode == 2 and padding else "drop", exact
+
+
+def _around(at: float, first: int, count: int, mode: int) -> tuple[float, ...]:
+    """Weights of the positions from ``first`` on around a coordinate."""
+    if mode == 0:
+        return tuple(max(0.0, 1 - abs(p - at)) for p in range(first, first + count))
+    low = math.floor(at)
+    near = dict(enumerate(families.cubic(at - low, families.CUBIC), low - 1))
+    return tuple(near.get(p, 0.0) for p in range(first, first + count))
 
 
 def _reflected(at: Any, n: int, align: bool) -> Any:

@@ -116,7 +116,7 @@ def _scattered(c: Call, self: Tensor, dim: int, index: Tensor, new: Any) -> int 
             if d != dim and n > size:
                 v = families.narrow(g, v, d, 0, size)
             elif d != dim and n < size:
-                v = families.pad(g, v, ((0, size - n),), "drop", d)
+                v = families.placed(g, v, d, 0, size)
         parts.append(v)
     y = c.join(parts, self.shape)
     if not values_of(c, index, new):

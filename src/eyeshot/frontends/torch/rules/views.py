@@ -399,8 +399,8 @@ def block_diag(c: Call, tensors: Sequence[Tensor]) -> int:
         height, width = (1,) * (2 - t.ndim) + tuple(t.shape)
         if (x := c.v(t)) is not None:
             x = families.reshape(c.g, x, (height, width))
-            margins = ((top, rows - top - height), (left, columns - left - width))
-            parts.append(families.pad(c.g, x, margins, "drop", 0))
+            x = families.placed(c.g, x, 0, top, rows)
+            parts.append(families.placed(c.g, x, 1, left, columns))
         top, left = top + height, left + width
     return c.join(parts)
 

@@ -180,7 +180,14 @@ def max_pool(
 
 
 def _pool(
-    c: Call, self: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+    c: Call,
+    self: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil: bool,
+    counted: bool = True,
 ) -> int:
     axes = named_axes(c)
     kernel = each(kernel_size, axes)
@@ -188,7 +195,7 @@ def _pool(
     first = len(c.g.shapes[x]) - axes
     strides = each(stride, axes) if stride else kernel
     pads = [(p, p) for p in each(padding, axes)]
-    y = families.pool(c.g, x, kernel, strides, pads, each(dilation, axes), ceil, first)
+    y = families.pool(c.g, x, kernel, strides, pads, each(dilation, axes), ceil, first, counted)
     return fresh(c, y, x)
 
 
@@ -222,7 +229,9 @@ def avg_pool(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> int:
-    return _pool(c, self, kernel_size, stride, padding, 1, ceil_mode)
+    """A divisor of the caller's own scales all windows alike, so that padding counts."""
+    counted = count_include_pad or divisor_override is not None
+    return _pool(c, self, kernel_size, stride, padding, 1, ceil_mode, counted)
 
 
 @rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
