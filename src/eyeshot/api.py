@@ -74,7 +74,7 @@ def _reported(graph: Graph, title: str, of: str | None, strict: bool) -> Report:
         sources.append(Source(v, prim.name, prim.shape, prim.axes))
     report = Report(graph, sources, graph.layers, title, graph.groups)
     if of is not None:
-        report = _relative(graph, report[of], of, title)
+        report = relative(graph, report[of], of, title)
     if strict and report.status != "exact":
         _refuse(report.diagnostics[-1])
     return report
@@ -84,7 +84,7 @@ def _refuse(reason: Diagnostic) -> NoReturn:
     raise StrictError(f"{reason.layer}: {reason.message}")
 
 
-def _relative(graph: Graph, layer: Layer, name: str, title: str) -> Report:
+def relative(graph: Graph, layer: Layer, name: str, title: str) -> Report:
     """The report of what depends on ``layer``, with its units in the place of the input."""
     axes = layer.unit_dims or tuple(range(2, len(layer.shape)))
     if not axes:

@@ -1,243 +1,31 @@
-"""The report: one frozen, versioned result that every view reads.
-
-A layer's numbers are worked out when they are asked for, from the canvas engine's states; exact hulls,
-and the numbers of fields without a closed form, come from the image engine, which runs once for all.
-"""
+"""The report: one frozen, versioned result that every view reads."""
 
 from __future__ import annotations
 
 import difflib
-import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from eyeshot.analysis.field import Canvas, Field, Form
+from eyeshot.analysis.layer import Layer
 from eyeshot.core import canvas as engine
 from eyeshot.core.graph import Diagnostic, Graph, LayerMark
-from eyeshot.core.primitives import Shape
-from eyeshot.core.terms import Number
-from eyeshot.errors import EyeshotError, UnknownLayerError
+from eyeshot.errors import UnknownLayerError
 
 if TYPE_CHECKING:
-    from numpy import int64
+    from numpy import float64, int64
     from numpy.typing import NDArray
 
+    from eyeshot.analysis.touched import Touched
+    from eyeshot.analysis.unit import Unit
     from eyeshot.core.image import Span
 
 __all__ = ["SCHEMA", "Canvas", "Field", "Layer", "Report"]
 
 SCHEMA = "eyeshot.report/1"
-Box = tuple[tuple[Number, Number], ...]
 #: Exact hulls are kept for reuse up to this many array elements.
 KEEP_ELEMENTS = 1 << 25
-
-
-class Layer:
-    """One named tensor of the network and what its units read.
-
-    Per-axis values are tuples with one entry per (input, axis), in the order of ``fields``.
-    """
-
-    def __init__(self, report: Report, mark: LayerMark) -> None:
-        self.__dict__.update(_report=report, _value=mark.value, name=mark.name, op=mark.op)
-
-    name: str
-    op: str
-    _report: Report
-    _value: int
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a report is frozen")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a report is frozen")
-
-    def __repr__(self) -> str:
-        return (
-            f"Layer({self.name!r}, op={self.op!r}, shape={self.shape}, size={self.size}, "
-            f"jump={tuple(map(str, self.jump))})"
-        )
-
-    @property
-    def shape(self) -> Shape:
-        """The tensor's shape."""
-        return self._report._graph.shapes[self._value]
-
-    @property
-    def _state(self) -> engine.State:
-        return self._report._states[self._value]
-
-    @property
-    def _forms(self) -> tuple[Form, ...]:
-        # Layers may share a tensor, as a convolution and the activation after it in an ONNX graph.
-        forms = self._report._forms.get(self._value)
-        if forms is None:
-            state = self._state
-            forms = tuple([Form(self, state, k) for k in range(len(state.fields))])
-            self._report._forms[self._value] = forms
-        return forms
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """One :class:`Field` per (input, axis)."""
-        known = self._report._fields
-        fields = known.get(self._value)
-        if fields is None:
-            fields = known[self._value] = tuple([form.field() for form in self._forms])
-        return fields
-
-    @property
-    def size(self) -> tuple[Number, ...]:
-        """Receptive field per axis; inf where a unit reads an unbounded past."""
-        return tuple(field.size for field in self.fields)
-
-    @property
-    def jump(self) -> tuple[int | Fraction | None, ...]:
-        """Distance between neighbouring units per axis, an exact number."""
-        return tuple(field.jump for field in self.fields)
-
-    @property
-    def start(self) -> tuple[int | Fraction | None, ...]:
-        """Centre of the first unit per axis, an exact number; pixel k covers [k, k+1]."""
-        return tuple(field.start for field in self.fields)
-
-    @property
-    def padding(self) -> tuple[Number | None, ...]:
-        """Effective padding per axis: how far the first unit's field begins before the input."""
-        return tuple(field.padding for field in self.fields)
-
-    @property
-    def status(self) -> str:
-        """``exact`` or ``bound`` (some field is an upper bound)."""
-        return "bound" if any(field.status == "bound" for field in self.fields) else "exact"
-
-    @property
-    def is_global(self) -> bool:
-        """Whether the units read the whole of an input axis, beside their local field."""
-        return any(field.is_global for field in self.fields)
-
-    @property
-    def unit_dims(self) -> tuple[int, ...]:
-        """The tensor's dims that tell units apart, in order; units are indexed by them."""
-        dims: tuple[int, ...] | None = self.__dict__.get("_unit_dims")
-        if dims is None:
-            dims = tuple(sorted({form.dim for form in self._forms if form.dim is not None}))
-            self.__dict__["_unit_dims"] = dims
-        return dims
-
-    def _index(self, index: Sequence[int] | int) -> tuple[int, ...]:
-        at: tuple[int, ...]
-        if isinstance(index, Iterable):
-            at = tuple([operator.index(i) for i in index])
-        else:
-            at = (operator.index(index),)
-        if len(at) != len(self.unit_dims):
-            raise EyeshotError(
-                f"{self.name}: a unit has {len(self.unit_dims)} indices "
-                f"(dims {self.unit_dims} of {self.shape}), got {len(at)}"
-            )
-        for i, dim in zip(at, self.unit_dims, strict=True):
-            if not 0 <= i < self.shape[dim]:
-                raise IndexError(f"{self.name}: index {i} is outside 0 … {self.shape[dim] - 1}")
-        return at
-
-    def box(self, index: Sequence[int] | int = ()) -> Box:
-        """The half-open hull per axis that the unit at ``index`` reads, on the unbounded canvas.
-
-        It may reach outside the input, and covers the local field only. Where there is no closed form it is
-        the exact hull inside the input; where borders fold reads back inside (reflect, replicate or
-        circular padding, interpolation) it covers those too. ``begin == end`` where nothing is read.
-        Raises IndexError for a unit that does not exist.
-        """
-        at = self._index(index)
-        where = dict(zip(self.unit_dims, at, strict=True))
-        out: list[tuple[Number, Number]] = []
-        blind: set[str] = set()
-        exact = None
-        for k, form in enumerate(self._forms):
-            hull = form.at(where)
-            if hull is None or form.raw.folds:
-                if exact is None:
-                    exact = self._exact(at)
-                low: Number
-                high: Number
-                low, high = exact[k]
-                if hull is None and low >= high:
-                    blind.add(self.fields[k].input)
-                if hull is not None and hull[0] < hull[1]:
-                    if low < high:
-                        low, high = min(low, hull[0]), max(high, hull[1])
-                    else:
-                        low, high = hull
-                hull = (low, high)
-            out.append(hull if hull[0] < hull[1] else (0, 0))
-        # A unit that is known to read nothing along one axis of an input reads nothing of it.
-        return tuple(
-            (0, 0) if field.input in blind else hull
-            for hull, field in zip(out, self.fields, strict=True)
-        )
-
-    def _exact(self, at: tuple[int, ...]) -> list[tuple[int, int]]:
-        """The exact hull of one unit per field, global context included."""
-        united = self.__dict__.get("_all")
-        if united is None:
-            united = [self._united(span) for span in self._report._hulls(self._value)]
-            self.__dict__["_all"] = united
-        out = []
-        for lo, hi in united:
-            full = [0] * lo.ndim
-            for dim, i in zip(self.unit_dims, at, strict=True):
-                full[dim] = i if lo.shape[dim] > 1 else 0
-            low, high = int(lo[tuple(full)]), int(hi[tuple(full)])
-            out.append((low, high) if low < high else (0, 0))
-        return out
-
-    def _united(self, span: Span | None) -> tuple[NDArray[int64], NDArray[int64]]:
-        """Hulls over the unit dims alone: united over all others, which keep size 1."""
-        import numpy as np
-
-        rank = len(self.shape)
-        if span is None:
-            empty = np.zeros((1,) * rank, dtype=np.int64)
-            return empty, empty
-        others = tuple(d for d in range(rank) if d not in self.unit_dims)
-        return span.lo.min(axis=others, keepdims=True), span.hi.max(axis=others, keepdims=True)
-
-    def boxes(self) -> NDArray[int64]:
-        """The exact hull of every unit inside this input: int array [\\*unit dims, axes, 2].
-
-        Padding is not part of it, global context is. ``begin == end`` where nothing is read.
-        """
-        import numpy as np
-
-        from eyeshot.core.image import MAX_ELEMENTS
-
-        shape = self.shape
-        units = tuple(shape[dim] for dim in self.unit_dims)
-        count = math.prod(units) * max(1, len(self._forms))
-        if count > MAX_ELEMENTS:
-            raise EyeshotError(
-                f"{self.name}: {count} boxes are more than {MAX_ELEMENTS}; ask for a smaller input"
-            )
-        out = np.zeros((*units, len(self._forms), 2), dtype=np.int64)
-        wide = tuple(n if d in self.unit_dims else 1 for d, n in enumerate(shape))
-        for k, span in enumerate(self._report._hulls(self._value)):
-            lo, hi = self._united(span)
-            reads = lo < hi
-            for side, array in enumerate((lo, hi)):
-                out[..., k, side] = np.broadcast_to(np.where(reads, array, 0), wide).reshape(units)
-        return out
-
-    def to_dict(self) -> dict[str, Any]:
-        """The layer as JSON values."""
-        return {
-            "name": self.name,
-            "op": self.op,
-            "shape": list(self.shape),
-            "fields": [field.to_dict() for field in self.fields],
-        }
 
 
 class Report:
@@ -272,6 +60,7 @@ class Report:
             _forms={},
             _fields={},
             _image={},
+            _walks={},
         )
 
     title: str
@@ -286,6 +75,7 @@ class Report:
     _forms: dict[int, tuple[Form, ...]]
     _fields: dict[int, tuple[Field, ...]]
     _image: dict[int, Any]
+    _walks: dict[str, Any]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a report is frozen")
@@ -375,6 +165,96 @@ class Report:
                         )
                     )
         return tuple(found)
+
+    # --- single units
+
+    def unit(
+        self,
+        layer: str | int,
+        index: Sequence[int | slice] | int | slice | None = None,
+        *,
+        weights: Any = None,
+        of: str | None = None,
+    ) -> Unit:
+        """What one unit of ``layer`` reads: its exact set, and how much each element counts.
+
+        ``index``: one number per dim of ``layer.unit_dims``; a slice takes a box of units, united, with a mass
+        of 1 between them. ``weights`` instead of it: a mass for every unit, an array over the unit dims.
+        Channels and samples are united, as in ``boxes``. ``of``: a layer that stands in the place of the input;
+        the mass that avoids it is in :attr:`Unit.elsewhere`.
+
+        Raises :class:`~eyeshot.errors.UnknownLayerError`, IndexError for a unit that does not exist, and
+        :class:`~eyeshot.errors.EyeshotError` for weights of another shape.
+        """
+        from eyeshot.analysis.unit import unit
+
+        return unit(self, layer, index, weights, of)
+
+    def touched(self, box: Any) -> dict[str, Touched]:
+        """The inverse: per layer, the units that read any of ``box``, which is a part of the input.
+
+        ``box``: per axis of the input a pair ``(begin, end)``, or one position; with several inputs a mapping
+        from names to these. Layers that read nothing of it are left out.
+        """
+        from eyeshot.analysis.touched import touched
+
+        return touched(self, box)
+
+    # --- coordinates
+
+    def centres(
+        self, layers: Any = None, convention: str = "half-pixel", input: str | None = None
+    ) -> dict[str, NDArray[float64]]:
+        """:meth:`Layer.centres` by layer name.
+
+        ``layers``: names, or a mapping from names to indices; None for all layers with unit dims. So too below.
+        """
+        from eyeshot.analysis.coordinates import centres, of_layers
+
+        return of_layers(self, layers, lambda at, i: centres(at, i, convention, input))
+
+    def boxes_at(
+        self, layers: Any = None, clipped: bool = False, input: str | None = None
+    ) -> dict[str, NDArray[int64]]:
+        """:meth:`Layer.boxes_at` by layer name."""
+        from eyeshot.analysis.coordinates import boxes_at, of_layers
+
+        return of_layers(self, layers, lambda at, i: boxes_at(at, i, clipped, input))
+
+    def nearest(
+        self,
+        position: Any,
+        layers: Any = None,
+        convention: str = "half-pixel",
+        input: str | None = None,
+    ) -> dict[str, NDArray[int64]]:
+        """:meth:`Layer.nearest` by layer name."""
+        from eyeshot.analysis.coordinates import nearest, of_layers
+
+        return of_layers(self, layers, lambda at, _: nearest(at, position, convention, input))
+
+    def seeing(
+        self,
+        position: Any,
+        layers: Any = None,
+        clipped: bool = False,
+        convention: str = "half-pixel",
+        input: str | None = None,
+    ) -> dict[str, NDArray[int64]]:
+        """:meth:`Layer.seeing` by layer name."""
+        from eyeshot.analysis.coordinates import of_layers, seeing
+
+        return of_layers(
+            self, layers, lambda at, _: seeing(at, position, clipped, convention, input)
+        )
+
+    def transfer(
+        self, index: Any, source: str | int, target: str | int, input: str | None = None
+    ) -> NDArray[int64]:
+        """The units of layer ``target`` nearest to units of ``source``: int [..., unit dims of the target]."""
+        from eyeshot.analysis.coordinates import transfer
+
+        return transfer(self, index, source, target, input)
 
     # --- the image engine
 
