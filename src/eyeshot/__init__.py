@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import typing
 
 from eyeshot.analysis.report import Canvas, Field, Layer, Report
@@ -10,14 +11,20 @@ from eyeshot.article import ReceptiveFieldCalculator
 from eyeshot.errors import EyeshotError, SpecError, StrictError, UnknownLayerError
 
 if typing.TYPE_CHECKING:
+    from eyeshot.analysis.erf import Erf
+    from eyeshot.analysis.touched import Touched
+    from eyeshot.analysis.unit import Unit
     from eyeshot.analysis.verify import Disagreement, Verification
+    from eyeshot.effective import erf
     from eyeshot.proof import verify
+    from eyeshot.views import pictures
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Canvas",
     "Disagreement",
+    "Erf",
     "EyeshotError",
     "Field",
     "Layer",
@@ -25,25 +32,37 @@ __all__ = [
     "Report",
     "SpecError",
     "StrictError",
+    "Touched",
+    "Unit",
     "UnknownLayerError",
     "Verification",
     "__version__",
     "analyze",
+    "erf",
+    "pictures",
     "verify",
 ]
 
 
+_LATER = {
+    "Disagreement": "eyeshot.analysis.verify",
+    "Erf": "eyeshot.analysis.erf",
+    "Touched": "eyeshot.analysis.touched",
+    "Unit": "eyeshot.analysis.unit",
+    "Verification": "eyeshot.analysis.verify",
+    "erf": "eyeshot.effective",
+    "pictures": "eyeshot.views.pictures",
+    "verify": "eyeshot.proof",
+}
+
+
 def __getattr__(name: str) -> object:
-    """The proof is loaded when it is asked for: most runs are without it."""
-    if name == "verify":
-        from eyeshot.proof import verify
-
-        return verify
-    if name in ("Disagreement", "Verification"):
-        from eyeshot.analysis import verify as module
-
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """What most runs are without is loaded when it is asked for."""
+    place = _LATER.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(place)
+    return module if name == "pictures" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
