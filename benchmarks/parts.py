@@ -15,6 +15,8 @@ import yaml
 
 import eyeshot
 from benchmarks import plain
+from benchmarks.adjoint import adjoint
+from benchmarks.erf_images import erf_images
 from benchmarks.measure import PEAK, Ratio, Task, best, child, processes
 from benchmarks.onnx_files import onnx_files
 from eyeshot.examples import path
@@ -369,6 +371,14 @@ PARTS: dict[str, Part] = {
         "which is why the table does without it; there is no aim.",
         hulls,
     ),
+    "adjoint": Part(
+        "One unit, against autograd",
+        "The centre unit of the last convolution at 224: its mass and its exact set, to one backward pass of "
+        "torchvision's module from that unit, on one thread, weights needing no gradients. The forward pass is "
+        "not counted, unless a row says so. The report is that of a spec; a traced module's holds batch norms "
+        "and ReLUs as well. It needs what the tests need.",
+        adjoint,
+    ),
     "onnx": Part(
         "ONNX files",
         "`eyeshot.analyze` of a file and every field of every layer, to `onnx.load` and "
@@ -376,5 +386,14 @@ PARTS: dict[str, Part] = {
         "nine that the onnx package ships, a torchvision network as PyTorch's exporter writes it, a long chain "
         "of convolutions and ReLUs, each with its own weights. It needs what the tests need.",
         onnx_files,
+    ),
+    "erf": Part(
+        "The effective receptive field on images",
+        "`eyeshot.erf` of the centre unit, its analysis included, to a plain script that runs 50 images whole "
+        "up to the layer and takes gradients in RepLKNet's protocol: CPU time on one thread. A torchvision "
+        "ResNet-18; its layer2 has a field of 99 pixels a side, layer3 one of 211, layer4 one of 435. Where "
+        "the field is smaller than the image, eyeshot runs a crop; either way it cuts from the layers in "
+        "between what the unit does not need.",
+        erf_images,
     ),
 }

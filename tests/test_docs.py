@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in names():
         shutil.copy(path(name), tmp_path)
     (tmp_path / "model.onnx").write_bytes(_model())
+    shutil.copy(ROOT / "docs" / "pictures" / "cat.jpg", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -146,6 +147,9 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     yield "eyeshot", main
     for name, command in main.commands.items():
         yield f"eyeshot {name}", command
+        if isinstance(command, click.Group):
+            for each, inner in command.commands.items():
+                yield f"eyeshot {name} {each}", inner
 
 
 CLI = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -175,7 +179,7 @@ def test_no_option_that_does_not_exist() -> None:
     known = {"--help", "-h"}
     for _, command in commands():
         for parameter in command.params:
-            known |= {*parameter.opts}
+            known |= {*parameter.opts, *parameter.secondary_opts}
     for page in PAGES:
         for _, line, _ in sessions(page):
             if line.startswith("eyeshot"):

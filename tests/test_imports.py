@@ -151,6 +151,7 @@ def test_public_surface() -> None:
     assert sorted(eyeshot.__all__) == [
         "Canvas",
         "Disagreement",
+        "Erf",
         "EyeshotError",
         "Field",
         "Layer",
@@ -158,10 +159,14 @@ def test_public_surface() -> None:
         "Report",
         "SpecError",
         "StrictError",
+        "Touched",
+        "Unit",
         "UnknownLayerError",
         "Verification",
         "__version__",
         "analyze",
+        "erf",
+        "pictures",
         "verify",
     ]
     public = {
@@ -171,7 +176,7 @@ def test_public_surface() -> None:
         and not inspect.ismodule(getattr(eyeshot, name))
         and name != "annotations"
     }
-    assert public | {"__version__"} == set(eyeshot.__all__)
+    assert public | {"__version__", "pictures"} == set(eyeshot.__all__)
 
 
 def test_everything_public_is_documented() -> None:

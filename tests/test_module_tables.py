@@ -89,7 +89,7 @@ def test_layers_and_depth() -> None:
 
 
 def test_folded_json_is_that_of_the_rows() -> None:
-    from eyeshot.cli import _json
+    from eyeshot.cli.show import _json
 
     report = eyeshot.analyze(Net(), (1, 1, 64))
     content = json.loads(_json(report, table.select(report, None, 1)))
