@@ -217,7 +217,7 @@ def _chosen(report: Report, key: str | int | None, at: Any) -> Chosen:
             ) from None
     extents = [layer.shape[d] for d in layer.unit_dims]
     if at is None:
-        index = tuple(n // 2 for n in extents)
+        index = layer.middle
         if any(n % 2 == 0 for n in extents):
             notes.append(
                 f"no unit is exactly in the middle; taken is {_place(index, extents)}, "

@@ -270,3 +270,17 @@ def test_programs(program: Program) -> None:
         if name in report:
             found = wrong(report, report[name], {key: arrays[k] for key, arrays in seen.items()})
             assert not found, "\n".join([repr(program), *found[:2]])
+
+
+def test_modules_made_of_layers_stand_in_for_the_input_and_for_a_layer() -> None:
+    """A block's name is that of what comes out of it, on either side of ``of``."""
+    net = torch.nn.Sequential(
+        torch.nn.Sequential(torch.nn.Conv1d(1, 1, 3), torch.nn.ReLU()),
+        torch.nn.Sequential(torch.nn.Conv1d(1, 1, 3, dilation=2), torch.nn.ReLU()),
+    )
+    report = eyeshot.analyze(net, input=(1, 1, 16))
+    found = report.unit("1", 2, of="0")
+    assert np.flatnonzero(found.mask).tolist() == [2, 4, 6]
+    assert found.mask.shape == (14,)
+    with pytest.raises(eyeshot.EyeshotError, match=r"^0 reads nothing of 1$"):
+        report.unit("0", 2, of="1")

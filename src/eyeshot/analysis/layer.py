@@ -124,6 +124,11 @@ class Layer:
             self.__dict__["_unit_dims"] = dims
         return dims
 
+    @property
+    def middle(self) -> tuple[int, ...]:
+        """The unit in the middle, n // 2 along each unit dim; where n is even, the one after the middle."""
+        return tuple(self.shape[dim] // 2 for dim in self.unit_dims)
+
     def _index(self, index: Sequence[int] | int) -> tuple[int, ...]:
         at: tuple[int, ...]
         if isinstance(index, Iterable):

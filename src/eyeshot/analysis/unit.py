@@ -343,7 +343,7 @@ def unit(report: Report, key: str | int, index: Any, weights: Any, of: str | Non
             inner._walks["adjoint"] = report._walks.setdefault("adjoint", Adjoint(report._graph))
             report._walks[f"of {of}"] = inner
         name = report[key].name
-        if not any(layer.name == name for layer in inner):
+        if name not in inner:
             raise EyeshotError(f"{name} reads nothing of {of}")
         found = unit(inner, name, index, weights, None)
         found.of = of

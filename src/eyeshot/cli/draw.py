@@ -13,6 +13,7 @@ from eyeshot.cli.shared import (
     Source,
     axes_option,
     dpi_option,
+    input_option,
     parsed_axes,
     parsed_input,
     parsed_unit,
@@ -38,14 +39,7 @@ def options(command: Command) -> Command:
     """What every picture takes: the input, and the file with its looks."""
     for add in reversed(
         (
-            click.option(
-                "-i",
-                "--input",
-                "inputs",
-                multiple=True,
-                metavar="SHAPE",
-                help="Input size, as for show: 3x224x224, 227, NAME=SHAPE, DIM=SIZE.",
-            ),
+            input_option("Input size, as for show: 3x224x224, 227, NAME=SHAPE, DIM=SIZE."),
             axes_option,
             train_option,
             click.option(

@@ -18,6 +18,7 @@ from eyeshot.cli.shared import (
     axes_option,
     dpi_option,
     escaped,
+    input_option,
     parsed_axes,
     parsed_input,
     parsed_unit,
@@ -43,14 +44,9 @@ SUFFIXES = (".json", ".npy", ".txt", *PICTURES)
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=Source(), metavar="SOURCE...")
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    help="Input size, of all sources: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several "
-    "inputs. Default: each one's own.",
+@input_option(
+    "Input size, of all sources: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several "
+    "inputs. Default: each one's own."
 )
 @axes_option
 @click.option(

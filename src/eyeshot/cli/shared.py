@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +25,7 @@ __all__ = [
     "axes_option",
     "dpi_option",
     "escaped",
+    "input_option",
     "parsed_axes",
     "parsed_index",
     "parsed_input",
@@ -33,6 +35,8 @@ __all__ = [
     "write",
     "write_array",
 ]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Source(click.ParamType):
@@ -63,6 +67,11 @@ class Example(click.ParamType):
         from eyeshot.examples import names
 
         return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
+def input_option(text: str) -> Callable[[_Command], _Command]:
+    """``--input``, which means a little else for every command."""
+    return click.option("-i", "--input", "inputs", multiple=True, metavar="SHAPE", help=text)
 
 
 axes_option = click.option(

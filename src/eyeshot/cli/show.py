@@ -13,6 +13,7 @@ from eyeshot.cli.shared import (
     Source,
     axes_option,
     escaped,
+    input_option,
     parsed_axes,
     parsed_input,
     train_option,
@@ -27,15 +28,10 @@ FORMATS = ("table", "json", "csv", "markdown")
 
 @click.command()
 @click.argument("source", type=Source())
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    help="Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
+@input_option(
+    "Input size: 3x224x224 (channels, then axes), 227 for every axis, or NAME=SHAPE for each of "
     "several inputs; for an ONNX file also DIM=SIZE for each dim that it only names, and ? for a size that it "
-    "has. Default: the spec's or the model's own.",
+    "has. Default: the spec's or the model's own."
 )
 @axes_option
 @click.option(

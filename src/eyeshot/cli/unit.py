@@ -16,6 +16,7 @@ from eyeshot.cli.shared import (
     axes_option,
     dpi_option,
     escaped,
+    input_option,
     parsed_axes,
     parsed_index,
     parsed_input,
@@ -39,14 +40,9 @@ SHOWN = ("box", "mask", "mass")
 
 @click.command()
 @click.argument("source", type=Source())
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    help="Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
-    "Default: the spec's or the model's own.",
+@input_option(
+    "Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
+    "Default: the spec's or the model's own."
 )
 @axes_option
 @click.option("-l", "--layer", metavar="LAYER", help="The unit's layer.")
@@ -151,16 +147,14 @@ def unit(
     if parts is not None:
         _inverse(report, parts, layers, form, output, suffix)
         return
-    from eyeshot.views.pictures.planes import centre_index, on_the_way
-
     assert layer is not None
     found = report[layer]
     middle = index is None
     _inside(found, index, at)
-    index = centre_index(found) if index is None else index
+    index = found.middle if index is None else index
     try:
-        one = on_the_way(report, layer, index, of)
-        way = [on_the_way(report, layer, index, name) for name in names]
+        one = report.unit(layer, index, of=of)
+        way = [report.unit(layer, index, of=name) for name in names]
     except IndexError as error:
         raise EyeshotError(f"--at {at}: {error}") from None
     if suffix in PICTURES:
@@ -182,7 +176,7 @@ def unit(
     elif suffix == ".json" or (form == "json" and not suffix):
         write(_json(one, way), output)
     else:
-        write(_text(report, found, one, way, middle), output)
+        write(_text(found, one, way, middle), output)
 
 
 # --- what was asked for
@@ -290,7 +284,7 @@ def _content(one: Unit) -> dict[str, Any]:
     return content
 
 
-def _text(report: Report, layer: Layer, one: Unit, way: list[Unit], middle: bool) -> str:
+def _text(layer: Layer, one: Unit, way: list[Unit], middle: bool) -> str:
     from eyeshot.views import table
 
     lines = [table.header(one._report), _asked(layer, one, middle)]

@@ -9,21 +9,24 @@ from typing import Any
 import click
 
 import eyeshot
-from eyeshot.cli.shared import Source, axes_option, escaped, parsed_axes, parsed_input, write
+from eyeshot.cli.shared import (
+    Source,
+    axes_option,
+    escaped,
+    input_option,
+    parsed_axes,
+    parsed_input,
+    write,
+)
 
 __all__ = ["verify"]
 
 
 @click.command()
 @click.argument("source", type=Source())
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    help="Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
-    "Default: the model's own.",
+@input_option(
+    "Input size: 3x224x224 (channels, then axes), or NAME=SHAPE for each of several inputs. "
+    "Default: the model's own."
 )
 @axes_option
 @click.option(

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from eyeshot.core.canvas import Source
 from eyeshot.core.graph import Graph
+from eyeshot.core.patches import runs
 from eyeshot.core.primitives import Concat, Input, Join, Mix, Rearrange, Shape, Stencil, Taps
+from eyeshot.core.windows import fold
 from eyeshot.errors import EyeshotError
 
 __all__ = ["MAX_ELEMENTS", "Hulls", "Image"]
@@ -271,7 +273,7 @@ class _Reader:
         if self.taps.border != "drop":
             for t in range(longest):
                 rows = np.flatnonzero(self.counts > t)
-                out[rows] = ufunc(out[rows], array[self._fold(rows, t)])
+                out[rows] = ufunc(out[rows], array[self._landed(rows, t)])
             return out
         # A window of c taps is covered by two runs of 2^k taps, and those are built by doubling:
         # log(c) passes however large the kernel.
@@ -288,22 +290,12 @@ class _Reader:
             width *= 2
         return out
 
-    def _fold(self, rows: NDArray[np.intp], t: int) -> Array:
+    def _landed(self, rows: NDArray[np.intp], t: int) -> Array:
         """Where tap ``t`` lands once the border has folded it back inside."""
-        n, step = self.n_in, self.taps.step
-        first = self.first[rows]
-        at: Array
-        if self.taps.border == "wrap":
-            at = (first + step * t) % n
-            return at
-        if self.taps.border == "reflect":
-            period = max(1, 2 * (n - 1))
-            at = (first + step * t) % period
-            return np.where(at < n, at, period - at)
-        if self.taps.border == "linear":
-            first = np.clip(first, 0, n - 1)
-        at = np.clip(first + step * t, 0, n - 1)
-        return at
+        border, first = self.taps.border, self.first[rows]
+        if border == "linear":  # the window is moved before its taps are
+            first = np.clip(first, 0, self.n_in - 1)
+        return fold(first + self.taps.step * t, self.n_in, border)
 
 
 def _mix(parts: Parts, prim: Mix, shape: Shape) -> Parts:
@@ -355,20 +347,7 @@ def _reshape(array: Array, shape: Shape, target: Shape) -> Array:
         return array
     out: list[int] = []
     wide: list[int] = []
-    i = j = 0
-    while i < len(shape) or j < len(target):
-        # The next run of dims that hold the same elements before and after.
-        i0, j0 = i, j
-        left = right = 1
-        if i < len(shape):
-            left, i = shape[i], i + 1
-        if j < len(target):
-            right, j = target[j], j + 1
-        while left != right:
-            if left < right:
-                left, i = left * shape[i], i + 1
-            else:
-                right, j = right * target[j], j + 1
+    for (i0, i), (j0, j) in runs(shape, target):
         if all(n == 1 for n in array.shape[i0:i]):
             wide += array.shape[i0:i]
             out += [1] * (j - j0)

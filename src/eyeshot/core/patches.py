@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eyeshot.core.primitives import Shape
 from eyeshot.errors import EyeshotError
 
-__all__ = ["MAX_ELEMENTS", "Patch", "afford", "front"]
+__all__ = ["MAX_ELEMENTS", "Patch", "afford", "front", "runs"]
 
 Array = NDArray[Any]
 
@@ -131,7 +131,7 @@ class Patch(NamedTuple):
         out: list[int] = []
         torn: list[int] = []
         patch = self
-        for (i, k), (j, m) in _runs(old, new):
+        for (i, k), (j, m) in runs(old, new):
             whole = [d for d in range(i, k) if old[d] > 1]
             parts = [d for d in range(j, m) if new[d] > 1]
             if len(whole) == len(parts) <= 1:
@@ -181,7 +181,7 @@ def _orders(rank: int, dim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (dim, *rest), (*range(1, dim + 1), 0, *range(dim + 1, rank))
 
 
-def _runs(old: Shape, new: Shape) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
+def runs(old: Shape, new: Shape) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
     """The shortest runs of dims that hold the same elements before and after a reshape."""
     i = j = 0
     while i < len(old) or j < len(new):

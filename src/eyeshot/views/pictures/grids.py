@@ -215,8 +215,7 @@ def reads(report: Report, layer: Layer, index: Sequence[int], of: str | None) ->
 
 def _pattern(report: Report, layer: Layer, extents: Cell, of: str | None) -> Any:
     """What is read inside a box of these extents, by a unit near the middle that loses nothing to padding."""
-    middle = tuple(layer.shape[d] // 2 for d in layer.unit_dims)
-    unit = report.unit(layer.name, middle, of=of)
+    unit = report.unit(layer.name, layer.middle, of=of)
     found = unit.mask_in_box
     # A jump of several phases may move holes about.
     plain = all(f.canvas is not None and f.canvas.period == 1 for f in layer.fields)

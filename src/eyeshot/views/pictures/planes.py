@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeshot.errors import EyeshotError, UnknownLayerError
+from eyeshot.errors import EyeshotError
 
 if TYPE_CHECKING:
-    from eyeshot.analysis.report import Layer, Report
-    from eyeshot.analysis.unit import Part, Unit
+    from eyeshot.analysis.unit import Part
     from eyeshot.core.terms import Number
 
-__all__ = ["MAX_RASTER", "Plane", "centre_index", "on_the_way", "planes", "reduced"]
+__all__ = ["MAX_RASTER", "Plane", "planes", "reduced"]
 
 Floats = NDArray[np.float64]
 Pair = tuple[float, float]
@@ -107,18 +106,3 @@ def reduced(array: NDArray[Any], limit: int = MAX_RASTER) -> Floats:
             shape = [-1 if k == axis else 1 for k in range(array.ndim)]
             out = np.add.reduceat(out, starts, axis=axis) / sizes.reshape(shape)
     return out
-
-
-def centre_index(layer: Layer) -> tuple[int, ...]:
-    """The unit in the middle: n // 2 along every dim that tells units apart."""
-    return tuple(layer.shape[dim] // 2 for dim in layer.unit_dims)
-
-
-def on_the_way(report: Report, layer: str, index: Any, of: str | None) -> Unit:
-    """``report.unit``, and for a layer ``of`` that the other does not follow an error that says so."""
-    try:
-        return report.unit(layer, index, of=of)
-    except UnknownLayerError:
-        if of is None or layer not in report or of not in report:
-            raise
-        raise EyeshotError(f"{layer} reads nothing of {of}") from None

@@ -43,7 +43,7 @@ def field(
         raise EyeshotError("no layer has a map of 2 axes with a closed form")
     top = grids.level(report[names[-1] if layer is None else layer])
     assert top.layer is not None
-    index = [n // 2 for n in top.shape] if at is None else list(at)
+    index = top.layer.middle if at is None else tuple(at)
     unit = top.layer._index(index)
     levels = [ground]
     levels += (

@@ -16,7 +16,7 @@ from eyeshot.views.pictures.panels import (
     short,
     title,
 )
-from eyeshot.views.pictures.planes import Plane, centre_index, on_the_way, planes
+from eyeshot.views.pictures.planes import Plane, planes
 from eyeshot.views.pictures.style import TEXT, WIDTH, Theme, figure
 from eyeshot.views.pictures.style import theme as themed
 from eyeshot.views.table import number
@@ -116,8 +116,8 @@ def draw_path(
     """
     style = themed(theme)
     name = report[layer].name
-    index = centre_index(report[layer]) if index is None else index
-    units = [on_the_way(report, name, index, of) for of in (name, *through, None)]
+    index = report[layer].middle if index is None else index
+    units = [report.unit(name, index, of=of) for of in (name, *through, None)]
     shown: list[tuple[Unit, Part, Plane]] = []
     for unit in units:
         part = unit.parts[0]
