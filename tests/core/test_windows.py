@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from eyeshot.core import windows
 from eyeshot.core.patches import Patch
 from eyeshot.core.primitives import Taps
+from eyeshot.errors import EyeshotError
 
 EXAMPLES = int(os.environ.get("EYESHOT_FUZZ", "300"))
 
@@ -206,3 +208,30 @@ def test_what_cannot_be_held_is_refused() -> None:
     patch = Patch((0,), (1 << 20,), np.ones(1 << 20))
     with pytest.raises(EyeshotError, match="an array of"):
         windows.spread(patch, 0, Taps(1, 1 << 12, (0,), (40,)), 1 << 33)
+
+
+def test_all_of_a_long_dim_takes_no_array() -> None:
+    """Every window of 3 reads something of 2^40 elements; of a part of them it takes an array."""
+    n, taps = 1 << 40, Taps(1, 1, (-1,), (3,))
+    whole = Patch((0,), (n,), np.ones(1, bool))
+    found = windows.any_read(whole, 0, taps, n, n, padding=False)
+    assert found is not None and (found.begin, found.end, found.array.size) == ((0,), (n,), 1)
+    part = whole._replace(begin=(1,))
+    with pytest.raises(EyeshotError, match="smaller input"):
+        windows.any_read(part, 0, taps, n, n, padding=False)
+    for array in (np.ones(1, bool), np.ones(1)):
+        with pytest.raises(EyeshotError, match="smaller input"):
+            windows.spread(whole._replace(array=array), 0, taps, n)
+
+
+@pytest.mark.parametrize("border", ["drop", "clamp", "wrap", "linear"])
+@pytest.mark.parametrize("first", range(-5, 9))
+def test_windows_that_miss_all(first: int, border: Any) -> None:
+    """Windows before, across, and behind a dim of 4 elements, with gaps that may step over it."""
+    for step, count, advance, size in product((1, 3, 5), (0, 1, 2), (-2, 1, 2), (1, 3)):
+        taps = Taps(1, advance, (first,), (count,), step, border)
+        _, read, _ = tables(taps, 4, size)
+        whole = Patch((0,), (4,), np.ones(1, bool))
+        found = windows.any_read(whole, 0, taps, 4, size, padding=False)
+        assert (dense(found, [size], 0, True) == read.any(axis=1)).all()
+        assert windows.misses(taps, 4, size) or read.any(axis=1).all()

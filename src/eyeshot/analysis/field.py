@@ -15,7 +15,7 @@ from eyeshot.errors import EyeshotError
 
 if TYPE_CHECKING:
     from eyeshot.analysis.report import Layer
-    from eyeshot.core.canvas import Source, State
+    from eyeshot.core.canvas import State
 
 __all__ = ["Canvas", "Field", "Form"]
 
@@ -228,8 +228,17 @@ class Form:
             return self.canvas.at(where[self.dim])
         return min(h[0] for h in held), max(h[1] for h in held)
 
-    def _units_along(self, source: Source, axis: int) -> int:
+    @property
+    def jump(self) -> int | Fraction | None:
+        """How far neighbouring units lie apart by the closed form; None where there is none."""
+        if self.canvas is None:
+            return None
+        return _ratio(self.canvas.advance, self.canvas.period)
+
+    @property
+    def n(self) -> int:
         """The output size along the axis, also where a map of its rank no longer follows it."""
+        source, axis = self.layer._report._axes[self.k]
         shape = self.layer.shape
         if self.dim is not None:
             return shape[self.dim]
@@ -239,26 +248,21 @@ class Form:
         """The numbers of this field."""
         report = self.layer._report
         source, axis = report._axes[self.k]
-        n = self._units_along(source, axis)
+        n = self.n
         canvas = self.canvas
         exact = True
         is_global = self.is_global
         size: Number
         start: int | Fraction | None = None
         padding: Number | None = None
-        jump: int | Fraction | None = None
         if canvas is not None:
-            period, advance, begin, end = canvas
+            period, _, begin, end = canvas
             first: tuple[Number, Number] = (begin[0], end[0])
             if first == (-math.inf, math.inf) and len(set(begin)) == len(set(end)) == 1:
                 # Past and future without end, as of a recurrence in both directions.
                 is_global, size = True, source.shape[axis]
-                jump = _ratio(advance, period)
-            elif period == 1:
-                size, jump = end[0] - begin[0], advance
             else:
                 size = max([end[p] - begin[p] for p in range(min(period, n))])
-                jump = _ratio(advance, period)
         else:
             size, first, exact = self._extent(source.shape[axis])
         if first[0] < first[1]:
@@ -273,7 +277,7 @@ class Form:
             self.dim,
             n,
             size,
-            jump,
+            self.jump,
             start,
             padding,
             is_global,

@@ -93,7 +93,7 @@ class Layer:
     @property
     def jump(self) -> tuple[int | Fraction | None, ...]:
         """Distance between neighbouring units per axis, an exact number."""
-        return tuple(field.jump for field in self.fields)
+        return tuple(form.jump for form in self._forms)
 
     @property
     def start(self) -> tuple[int | Fraction | None, ...]:
@@ -108,7 +108,11 @@ class Layer:
     @property
     def status(self) -> str:
         """``exact`` or ``bound`` (some field is an upper bound)."""
-        return "bound" if any(field.status == "bound" for field in self.fields) else "exact"
+        bound = any(field.bound for field in self._state.fields)
+        # Single units are looked at only where there may be too many of them.
+        if not bound and self._report._large:
+            bound = any(field.status == "bound" for field in self.fields)
+        return "bound" if bound else "exact"
 
     @property
     def is_global(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, overload
@@ -152,7 +153,7 @@ class Report:
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Why fields are bounds."""
         found = [*self._graph.notes, *self._graph.bounds.values()]
-        for layer in self:
+        for layer in self if self._large else ():
             for field, raw in zip(layer.fields, layer._state.fields, strict=True):
                 if field.status == "bound" and not raw.bound:
                     found.append(
@@ -257,6 +258,17 @@ class Report:
         return transfer(self, index, source, target, input)
 
     # --- the image engine
+
+    @property
+    def _large(self) -> bool:
+        """Whether some tensor has more elements than are ever looked at one by one."""
+        known = self._walks.get("large")
+        if known is None:
+            from eyeshot.core.image import MAX_ELEMENTS
+
+            largest = max(map(math.prod, self._graph.shapes), default=0)
+            known = self._walks["large"] = largest > MAX_ELEMENTS
+        return bool(known)
 
     def _spans(self, value: int) -> Any:
         """The image engine's hulls of ``value``, one per axis; those of the other layers are kept too."""

@@ -64,18 +64,28 @@ class Adjoint:
 
     def run(self, value: int, patch: Patch, stops: Iterable[int]) -> dict[int, Patch]:
         """What of ``patch`` over ``value`` arrives at ``stops``, and at inputs on ways that avoid them."""
+        return self._walk({value: patch}, set(stops), set())
+
+    def passing(self, starts: Mapping[int, Patch], watched: Iterable[int]) -> dict[int, Patch]:
+        """What of ``starts``, patches over values, passes each of ``watched``, and arrives at inputs."""
+        return self._walk(starts, set(), set(watched))
+
+    def _walk(
+        self, starts: Mapping[int, Patch], ends: set[int], watched: set[int]
+    ) -> dict[int, Patch]:
         graph = self.graph
-        ends = set(stops)
         pending: dict[int, Patch] = {}
-        first = self.start(value, patch)
-        if first is not None:
-            pending[value] = first
+        for value, patch in starts.items():
+            first = self.start(value, patch)
+            if first is not None:
+                pending[value] = first
         arrived: dict[int, Patch] = {}
         while pending:
             v = max(pending)
             held = pending.pop(v)
-            prim = graph.prims[v]
-            if v in ends or type(prim) is Input:
+            if v in watched:
+                arrived[v] = held
+            if v in ends or type(graph.prims[v]) is Input:
                 arrived[v] = held
                 continue
             for source, part in self._back(v, held):

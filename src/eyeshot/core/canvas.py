@@ -57,6 +57,10 @@ class State(NamedTuple):
 class Canvas:
     """Evaluates a graph's closed forms relative to ``sources``."""
 
+    # What becomes of fields where branches meet; another reading of "several" changes these alone.
+    _unite = staticmethod(unite)
+    _concat_fields = staticmethod(concat)
+
     def __init__(self, graph: Graph, sources: list[Source]) -> None:
         self.graph = graph
         self.sources = sources
@@ -358,7 +362,7 @@ class Canvas:
         first, *others = (self._broadcast(state, shape) for state in states)
         for other in others:
             first, other = self._align(first, other)
-            first = State(first.dims, tuple(map(unite, first.fields, other.fields)))
+            first = State(first.dims, tuple(map(self._unite, first.fields, other.fields)))
         return first
 
     def _broadcast(self, state: State, shape: Shape) -> State:
@@ -435,7 +439,7 @@ class Canvas:
                 for k, field in enumerate(state.fields):
                     parts[k].append(_place(field, own, factor, n, offset))
             offset += n
-        fields = tuple([concat(pieces, factor, total) for pieces in parts])
+        fields = tuple([self._concat_fields(pieces, factor, total) for pieces in parts])
         return State((*base.dims[:dim], ((factor, total),), *base.dims[dim + 1 :]), fields)
 
 

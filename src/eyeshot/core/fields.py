@@ -12,7 +12,7 @@ from typing import NamedTuple
 from eyeshot.core import terms as algebra
 from eyeshot.core.terms import NoClosedForm, Number, Reading, Term
 
-__all__ = ["NOTHING", "Field", "concat", "unite"]
+__all__ = ["NOTHING", "Field", "concat", "ranked", "unite"]
 
 Reach = tuple[Number, Number]
 Tag = tuple[int, int | None]
@@ -127,7 +127,7 @@ class Field(NamedTuple):
     def merge(self, major: int, minor: int, n1: int, n2: int, new: int) -> Field:
         """Two neighbouring factors read as one."""
         tags = tuple([(new if f in (major, minor) else f, rank) for f, rank in self.tags])
-        field = self._replace(tags=_ranked(tags))
+        field = self._replace(tags=ranked(tags))
         return field.each(lambda term: algebra.merge(term, major, minor, n1, n2, new))
 
     def drop(self, factor: int) -> Field:
@@ -159,7 +159,7 @@ def unite(a: Field, b: Field) -> Field:
     """The union of two fields over the same factors."""
     if a is b:
         return a
-    tags = a.tags if a.tags == b.tags else _ranked((*a.tags, *b.tags))
+    tags = a.tags if a.tags == b.tags else ranked((*a.tags, *b.tags))
     terms = None
     if a.terms is not None and b.terms is not None:
         try:
@@ -173,7 +173,7 @@ def unite(a: Field, b: Field) -> Field:
 
 def concat(pieces: list[Field], factor: int, total: int) -> Field:
     """Fields one after another along ``factor``, each already in its place."""
-    tags = _ranked(tag for piece in pieces for tag in piece.tags)
+    tags = ranked(tag for piece in pieces for tag in piece.tags)
     terms: tuple[Term, ...] | None = None
     if all(piece.terms is not None for piece in pieces):
         try:
@@ -200,7 +200,7 @@ def concat(pieces: list[Field], factor: int, total: int) -> Field:
     )
 
 
-def _ranked(tags: Iterable[Tag]) -> tuple[Tag, ...]:
+def ranked(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     """One tag a factor, with the best of its ranks."""
     ranks: dict[int, int | None] = {}
     for factor, rank in tags:

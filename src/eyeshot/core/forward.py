@@ -15,7 +15,7 @@ import numpy as np
 from eyeshot.core.graph import Graph
 from eyeshot.core.patches import Array, Patch
 from eyeshot.core.primitives import Concat, Input, Join, Mix, Rearrange, Shape, Stencil
-from eyeshot.core.windows import any_read
+from eyeshot.core.windows import any_read, misses
 
 __all__ = ["Alive", "grouped", "touched"]
 
@@ -75,19 +75,7 @@ class Alive:
 def _idle(prim: Stencil, n: int) -> bool:
     """Whether some outputs may have nothing to read in a dim of ``n`` elements, all of which are alive."""
     taps = prim.taps
-    if 0 in taps.counts:
-        return True
-    if not taps.renormalized:
-        return False
-    if taps.step > n:
-        return True
-    # Windows move evenly from turn to turn: if the first and the last meet the dim, all do.
-    for phase in range(min(taps.period, prim.size)):
-        for i in (phase, phase + (prim.size - 1 - phase) // taps.period * taps.period):
-            first, count = taps.window(i)
-            if first >= n or first + taps.step * (count - 1) < 0:
-                return True
-    return False
+    return 0 in taps.counts or (taps.renormalized and misses(taps, n, prim.size))
 
 
 def _whole(shape: Shape, state: Array | bool) -> Patch:

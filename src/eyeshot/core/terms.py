@@ -645,7 +645,31 @@ def aligned(a: Term, b: Term) -> tuple[Term, Term] | None:
         return None
     rate = rates(a)
     deps = tuple((f, periods[f], int(rate.get(f, 0) * periods[f])) for f in sorted(periods))
-    return _tabulate(a, deps, lambda index: {}), _tabulate(b, deps, lambda index: {})
+    return _repeated(a, deps), _repeated(b, deps)
+
+
+def _repeated(term: Term, deps: Deps) -> Term:
+    """``term`` as a table over multiples of its periods; it has one row of factors that it does not use."""
+    own = {f: (period, advance) for f, period, advance in term.deps}
+    lo, hi = list(term.lo), list(term.hi)
+    inner = 1
+    # From the innermost factor on, whose cells are neighbours.
+    for factor, period, _ in reversed(deps):
+        short, advance = own.get(factor, (1, 0))
+        turns = range(0, period // short * advance, advance) if advance else [0] * (period // short)
+        block = short * inner
+        if period > short:
+            lo, hi = (
+                [
+                    cell + shift
+                    for begin in range(0, len(cells), block)
+                    for shift in turns
+                    for cell in cells[begin : begin + block]
+                ]
+                for cells in (lo, hi)
+            )
+        inner *= period
+    return term._replace(deps=deps, lo=tuple(lo), hi=tuple(hi))
 
 
 def covers(a: Term, b: Term) -> bool:

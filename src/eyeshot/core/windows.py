@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eyeshot.core.patches import Array, Patch, afford, front
 from eyeshot.core.primitives import Border, Taps
 
-__all__ = ["any_read", "fold", "spread"]
+__all__ = ["any_read", "fold", "misses", "spread"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,6 +44,7 @@ class _Run:
     def __init__(self, taps: Taps, n: int, begin: int, end: int) -> None:
         self.taps, self.n = taps, n
         period = taps.period
+        afford((end - begin,))
         if end - begin < period:
             self.phase = np.arange(begin, end, dtype=np.int64) % period
             phases = self.phase.tolist()
@@ -105,6 +106,7 @@ def spread(patch: Patch, dim: int, taps: Taps, n: int) -> Patch | None:
     if taps.period == 1 and taps.advance == 1 and taps.counts == (1,) and taps.border == "drop":
         return patch.moved(dim, taps.first[0]).cut(dim, 0, n)
     held = patch.full(dim)
+    afford(held.shape)
     weighted = held.dtype != bool
     if taps.period == 1 and 0 < taps.counts[0] <= MAX_TAPS and taps.advance > 0 and _plain(taps):
         low = taps.first[0] + taps.advance * begin
@@ -283,12 +285,34 @@ def _near(taps: Taps, n: int, size: int, low: int, high: int) -> tuple[int, int]
     return max(begin, 0), min(end, size)
 
 
+def misses(taps: Taps, n: int, size: int) -> bool:
+    """Whether one of ``size`` windows may have no position inside a dim of ``n`` elements."""
+    if 0 in taps.counts:
+        return True
+    if taps.border != "drop":
+        return False
+    if taps.step > n:
+        return True
+    # Windows move evenly from turn to turn: if the first and the last meet the dim, all do.
+    for phase in range(min(taps.period, size)):
+        for i in (phase, phase + (size - 1 - phase) // taps.period * taps.period):
+            first, count = taps.window(i)
+            if first >= n or first + taps.step * (count - 1) < 0:
+                return True
+    return False
+
+
 def any_read(patch: Patch, dim: int, taps: Taps, n: int, size: int, padding: bool) -> Patch | None:
     """Whether each of ``size`` outputs reads a marked element of ``patch`` along ``dim`` of ``n`` elements.
 
     ``padding``: padding counts as marked.
     """
     low, high = patch.begin[dim], patch.end[dim]
+    whole = (low, high) == (0, n) and patch.array.shape[dim] == 1
+    # Where padding counts, what reads it is marked whatever stands beside it.
+    whole = whole and (not padding or bool(patch.array.all()))
+    if whole and size and taps.period <= MAX_TAPS and not misses(taps, n, size):
+        return patch.along(dim, 0, size, front(patch.array, dim))
     least, most = (0, size) if padding else _near(taps, n, size, low, high)
     if least >= most:
         return None
