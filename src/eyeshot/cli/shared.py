@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Example",
     "Source",
+    "as_json",
     "axes_option",
     "dpi_option",
     "escaped",
@@ -161,6 +162,14 @@ def parsed_unit(text: str) -> tuple[int, ...]:
     if any(isinstance(i, slice) for i in index):
         raise EyeshotError(f"--at {text}: expected one unit, such as 3,3")
     return tuple(i for i in index if isinstance(i, int))
+
+
+def as_json(content: Any) -> str:
+    """JSON text to read, without what a terminal would take for an order."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(
+        r"[^ -~\n]+", lambda found: found[0] if found[0].isprintable() else escaped(found[0]), text
+    )
 
 
 def write(text: str, output: str | None = None) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 
 import click
 
 import eyeshot
 from eyeshot.cli.shared import (
     Source,
+    as_json,
     axes_option,
-    escaped,
     input_option,
     parsed_axes,
     parsed_input,
@@ -114,11 +112,7 @@ def _json(report: eyeshot.Report, chosen: list[eyeshot.Layer]) -> str:
     content = report.to_dict()
     if [layer.name for layer in chosen] != [layer.name for layer in report]:
         content["layers"] = [layer.to_dict() for layer in chosen]
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    # What JSON may hold as it is, and a terminal would take for an order.
-    return re.sub(
-        r"[^ -~\n]+", lambda found: found[0] if found[0].isprintable() else escaped(found[0]), text
-    )
+    return as_json(content)
 
 
 def _table(
