@@ -171,6 +171,7 @@ def test_the_tables_of_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pages_have_a_place_for_every_table() -> None:
     places = {
         "zoo.md": ("totals", "bounds", "torchvision", "timm", "verify"),
+        "zoo-findings.md": ("findings", "models"),
         "peers.md": ("contenders", "answers", "time", "memory", "flat"),
     }
     for page, names in places.items():
@@ -193,6 +194,51 @@ def test_the_zoo_runs_on_one_model(tmp_path: Path) -> None:
     again = run(*chosen, "--keep", module="benchmarks.zoo")
     assert "1 of 1 are there already" in again.stderr
     assert len(file.read_text(encoding="utf-8").splitlines()) == 1
+
+
+def finding(code: str, severity: str, *layers: str) -> dict[str, Any]:
+    words = {"message": "It is.", "cost": "Much.", "remedy": "Less."}
+    return {"code": code, "severity": severity, "layers": layers, **words}
+
+
+def test_the_tables_of_the_checked_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    zoo_check = importlib.import_module("benchmarks.zoo_check")
+    done = {"stamp": {}, "status": "exact", "whole": 1.0, "layers": 9, "input_range": []}
+    found = [finding("holes", "warning", "c1", "c2"), finding("shifted-map", "note")]
+    records = [
+        {"task": "timm:a", "alone": 0.25, "findings": found, "skipped": [["holes", "no"]], **done},
+        {"task": "timm:b", "alone": 2.0, "findings": found[1:], "skipped": [], **done},
+        {"task": "timm:c", "stamp": {}, "status": "failed", "error": "a"},
+    ]
+    totals = zoo_check.totals(records)
+    assert "2 models checked, 1 failed." in totals and "1 have notes at most" in totals
+    assert "at most 1 s for 1 of 2" in totals
+    assert "| `shifted-map` | note | 2 | `timm:a`, `timm:b` |" in totals
+    assert totals.endswith("Could not be looked at: `holes` (1).\n")
+    rows = zoo_check.table(records).splitlines()[2:]
+    assert rows == [
+        "| timm:a | 9 | 250 | `holes` at c1 | `shifted-map` |",
+        "| timm:b | 9 | 2000 | – | `shifted-map` |",
+        "| timm:c | | | failed: a | |",
+    ]
+    words = "\n".join(zoo_check.messages(records))
+    assert "warning holes: c1, c2: It is." in words and "failed: a" in words
+
+
+def test_the_zoo_is_checked_on_one_model(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    pytest.importorskip("timm")
+    file = tmp_path / "results.jsonl"
+    chosen = ("--match", "squeezenet1_1", "--jobs", "1", "--results", str(file))
+    done = run(*chosen, "--read", module="benchmarks.zoo_check")
+    assert done.returncode == 0, done.stderr
+    assert "== torchvision:squeezenet1_1" in done.stdout
+    assert "note    unread-input: features.0:" in done.stdout
+    (record,) = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert record["status"] == "exact" and record["alone"] > 0
+    again = run(*chosen, "--report", module="benchmarks.zoo_check")
+    assert "1 models checked, 0 failed" in again.stdout
 
 
 @pytest.mark.parametrize(
