@@ -14,8 +14,8 @@ import pytest
 import eyeshot
 
 HEAVY = set(
-    "torch torchvision timm transformers onnx onnxruntime onnxscript google pandas matplotlib dask starlette "
-    "jax tensorflow".split()
+    "torch torchvision timm transformers onnx onnxruntime onnxscript google ortools pandas matplotlib "
+    "dask starlette jax tensorflow".split()
 )
 SOURCE = Path(eyeshot.__file__).parent
 
@@ -150,10 +150,14 @@ def test_dependencies_run_one_way(folder: str, not_from: tuple[str, ...]) -> Non
 def test_public_surface() -> None:
     assert sorted(eyeshot.__all__) == [
         "Canvas",
+        "Check",
+        "Design",
         "Disagreement",
         "Erf",
         "EyeshotError",
         "Field",
+        "Finding",
+        "InputRange",
         "Layer",
         "ReceptiveFieldCalculator",
         "Report",
@@ -165,8 +169,11 @@ def test_public_surface() -> None:
         "Verification",
         "__version__",
         "analyze",
+        "check",
+        "design",
         "erf",
         "pictures",
+        "testing",
         "verify",
     ]
     public = {
@@ -176,7 +183,7 @@ def test_public_surface() -> None:
         and not inspect.ismodule(getattr(eyeshot, name))
         and name != "annotations"
     }
-    assert public | {"__version__", "pictures"} == set(eyeshot.__all__)
+    assert public | {"__version__", "pictures", "testing"} == set(eyeshot.__all__)
 
 
 def test_everything_public_is_documented() -> None:

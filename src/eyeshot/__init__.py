@@ -11,10 +11,15 @@ from eyeshot.article import ReceptiveFieldCalculator
 from eyeshot.errors import EyeshotError, SpecError, StrictError, UnknownLayerError
 
 if typing.TYPE_CHECKING:
+    from eyeshot import testing
     from eyeshot.analysis.erf import Erf
+    from eyeshot.analysis.findings import Check, Finding
+    from eyeshot.analysis.findings.inputrange import InputRange
     from eyeshot.analysis.touched import Touched
     from eyeshot.analysis.unit import Unit
     from eyeshot.analysis.verify import Disagreement, Verification
+    from eyeshot.designs import Design, design
+    from eyeshot.diagnosis import check
     from eyeshot.effective import erf
     from eyeshot.proof import verify
     from eyeshot.views import pictures
@@ -23,10 +28,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Canvas",
+    "Check",
+    "Design",
     "Disagreement",
     "Erf",
     "EyeshotError",
     "Field",
+    "Finding",
+    "InputRange",
     "Layer",
     "ReceptiveFieldCalculator",
     "Report",
@@ -38,20 +47,30 @@ __all__ = [
     "Verification",
     "__version__",
     "analyze",
+    "check",
+    "design",
     "erf",
     "pictures",
+    "testing",
     "verify",
 ]
 
 
 _LATER = {
+    "Check": "eyeshot.analysis.findings",
+    "Design": "eyeshot.designs",
     "Disagreement": "eyeshot.analysis.verify",
     "Erf": "eyeshot.analysis.erf",
+    "Finding": "eyeshot.analysis.findings",
+    "InputRange": "eyeshot.analysis.findings.inputrange",
     "Touched": "eyeshot.analysis.touched",
     "Unit": "eyeshot.analysis.unit",
     "Verification": "eyeshot.analysis.verify",
+    "check": "eyeshot.diagnosis",
+    "design": "eyeshot.designs",
     "erf": "eyeshot.effective",
     "pictures": "eyeshot.views.pictures",
+    "testing": "eyeshot.testing",
     "verify": "eyeshot.proof",
 }
 
@@ -62,7 +81,7 @@ def __getattr__(name: str) -> object:
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(place)
-    return module if name == "pictures" else getattr(module, name)
+    return module if name in ("pictures", "testing") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 ``--strict`` or ``verify`` found something, 2 the input is no use."""
+"""The commands. Exit codes: 0 done, 1 found something (``check``, ``verify``, ``--strict``), 2 bad input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 import click
 
 import eyeshot
+from eyeshot.cli.check import check
 from eyeshot.cli.completion import complete_colons, completion
+from eyeshot.cli.design import design
 from eyeshot.cli.draw import draw
 from eyeshot.cli.erf import erf
 from eyeshot.cli.examples import examples
@@ -72,5 +74,5 @@ def main(ctx: click.Context) -> None:
         write(ctx.get_help())
 
 
-for command in (show, unit, erf, draw, verify, examples, completion):
+for command in (show, check, unit, erf, draw, design, verify, examples, completion):
     main.add_command(command)
