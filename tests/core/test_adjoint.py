@@ -189,6 +189,17 @@ def test_relative_to_a_layer(spec: Spec, seed: int) -> None:
             assert abs(unit.elsewhere - truth_.elsewhere[at]) < CLOSE, (layer.name, at)
 
 
+def test_what_reads_nothing_counts_nothing_as_a_layer_either() -> None:
+    """Every second unit of the inner layer reads nothing: it is in the set, and has no mass."""
+    layers = {
+        "wide": {"op": "conv_transpose", "kernel": 1, "stride": 2},
+        "pool": {"op": "avg_pool", "kernel": 2},
+    }
+    unit = eyeshot.analyze({"input": [1, 3], "layers": layers}).unit("pool", 1, of="wide")
+    np.testing.assert_array_equal(unit.mask, [False, False, True, True, False])
+    np.testing.assert_allclose(unit.mass, [0, 0, 0.5, 0, 0])
+
+
 class States:
     """What enumeration says of one layer's units relative to another layer."""
 

@@ -207,7 +207,12 @@ class Unit:
         if found is None:
             start = self._start._replace(array=self._start.array != 0) if boolean else self._given
             stops = [source.value for source in self._report._sources]
-            found = self._adjoint(boolean).run(self._layer._value, start, stops)
+            adjoint = self._adjoint(boolean)
+            found = adjoint.run(self._layer._value, start, stops)
+            if not boolean:
+                # What a window reads of a layer where that reads nothing itself is lost there.
+                for v in found.keys() & set(stops):
+                    found[v] = _living(found[v], adjoint.alive[v])
             self._walked[boolean] = found
         return found
 
@@ -221,8 +226,7 @@ class Unit:
         alive = self._adjoint().alive[self._layer._value]
         if isinstance(alive, bool):
             return patch
-        box = zip(patch.begin, patch.end, alive.shape, strict=True)
-        array = patch.array * alive[tuple(slice(b, e) if n > 1 else slice(None) for b, e, n in box)]
+        array = _living(patch, alive).array
         others = [d for d in range(array.ndim) if d not in dims]
         wanted, left = patch.sum(others), patch._replace(array=array).sum(others)
         if self.index is not None:
@@ -316,6 +320,15 @@ class Unit:
                 for part in self.parts
             ],
         }
+
+
+def _living(patch: Patch, alive: NDArray[Any] | bool) -> Patch:
+    """A patch less what lies on elements that are not alive."""
+    if isinstance(alive, bool):
+        return patch
+    box = zip(patch.begin, patch.end, alive.shape, strict=True)
+    inside = alive[tuple(slice(b, e) if n > 1 else slice(None) for b, e, n in box)]
+    return patch._replace(array=patch.array * inside)
 
 
 def _total(patch: Patch) -> float:
