@@ -12,7 +12,7 @@ from eyeshot.analysis.findings.centring import centred
 from eyeshot.analysis.findings.drift import stretched
 from eyeshot.analysis.findings.finding import Finding, Severity, rule
 from eyeshot.analysis.findings.network import Network
-from eyeshot.analysis.findings.positions import Place, is_past
+from eyeshot.analysis.findings.positions import Place, is_past, together
 from eyeshot.analysis.findings.text import axes, distance, listed, near
 from eyeshot.analysis.report import Layer
 from eyeshot.core.primitives import Concat, Join, Mix, Rearrange, Stencil
@@ -105,7 +105,7 @@ def misaligned_branches(net: Network) -> Iterator[Finding]:
             if record not in held:
                 held.append(record)
     for (name, level, _), by_axis in groups.items():
-        for dims, records in _alike(by_axis):
+        for dims, records in together(by_axis):
             yield _misaligned(net, name, dims, records, level)
 
 
@@ -175,7 +175,7 @@ def unequal_rates(net: Network) -> Iterator[Finding]:
             if record not in held:
                 held.append(record)
     for name, by_axis in by_source.items():
-        for dims, records in _alike(by_axis):
+        for dims, records in together(by_axis):
             yield _unequal(net, name, dims, records)
 
 
@@ -337,19 +337,6 @@ def _rates(net: Network, meeting: Meeting, k: int) -> tuple[tuple[str, Fraction]
     ]
     return (*odd, (_branch(net, meeting.one), meeting.a.rate),
             (_branch(net, meeting.other), meeting.b.rate))  # fmt: skip
-
-
-def _alike(by_axis: dict[int, list[Record]]) -> list[tuple[list[int], list[Record]]]:
-    """Axes that tell the same, together."""
-    found: list[tuple[list[int], list[Record]]] = []
-    for axis, records in by_axis.items():
-        for dims, same in found:
-            if same == records:
-                dims.append(axis)
-                break
-        else:
-            found.append(([axis], records))
-    return found
 
 
 def _distinct(net: Network, names: Sequence[str]) -> list[Layer]:

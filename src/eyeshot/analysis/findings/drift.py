@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from eyeshot.analysis.findings.centring import better_size, centred
 from eyeshot.analysis.findings.finding import Finding, Severity, rule
 from eyeshot.analysis.findings.network import Network
-from eyeshot.analysis.findings.positions import Place, is_past
+from eyeshot.analysis.findings.positions import Place, is_past, together
 from eyeshot.analysis.findings.text import axes, distance, listed, near, percent
 from eyeshot.analysis.report import Layer
 from eyeshot.core.primitives import Stencil
@@ -75,7 +75,7 @@ def shifted_map(net: Network) -> Iterator[Finding]:
             )
             by_source.setdefault((source.name, severity), {}).setdefault(axis, []).append(found)
     for (name, _), by_axis in by_source.items():
-        for dims, drifts in _alike(by_axis):
+        for dims, drifts in together(by_axis):
             yield _shifted(net, name, dims, drifts)
 
 
@@ -217,7 +217,7 @@ def align_corners(net: Network) -> Iterator[Finding]:
     # Two images that one network reads are resized alike.
     alike: dict[tuple[Any, ...], list[str]] = {}
     for name, by_axis in by_source.items():
-        for dims, found in _alike(by_axis):
+        for dims, found in together(by_axis):
             alike.setdefault((tuple(dims), tuple(found)), []).append(name)
     for (dims, found), names in alike.items():
         yield _stretch(net, names, dims, found)
@@ -311,7 +311,7 @@ def asymmetric_field(net: Network) -> Iterator[Finding]:
                 by_axis.setdefault(axis, []).append(
                     (layer.name, aside, place.size, _apart(net, layer._value, k))
                 )
-        for dims, found in _alike(by_axis):
+        for dims, found in together(by_axis):
             yield _asymmetric(net, source.name, dims, found)
 
 
@@ -352,16 +352,3 @@ def _apart(net: Network, v: int, k: int) -> tuple[tuple[str, Fraction], ...]:
     # Where the ways part is a choice of this look, no move.
     moves = {at: move for at, move in moves.items() if len(net.graph.inputs[at]) == 1}
     return tuple(sorted(_by_layer(net, moves), key=lambda each: -abs(each[1])))
-
-
-def _alike(by_axis: dict[int, list[Any]]) -> list[tuple[list[int], list[Any]]]:
-    """Axes that tell the same, together."""
-    found: list[tuple[list[int], list[Any]]] = []
-    for axis, records in by_axis.items():
-        for dims, same in found:
-            if same == records:
-                dims.append(axis)
-                break
-        else:
-            found.append(([axis], records))
-    return found

@@ -10,10 +10,10 @@ is its own drift. Along every way from the input these add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from eyeshot.analysis.report import Canvas, Layer, Report
 from eyeshot.core.canvas import State
@@ -23,7 +23,9 @@ from eyeshot.core.primitives import Concat, Input, Mix, Primitive, Stencil, Taps
 if TYPE_CHECKING:
     from eyeshot.analysis.findings.network import Network
 
-__all__ = ["Line", "Place", "Positions", "Spread", "is_past", "line"]
+__all__ = ["Line", "Place", "Positions", "Spread", "is_past", "line", "together"]
+
+T = TypeVar("T")
 
 #: A weight below this is rounding.
 NOISE = 1e-9
@@ -86,6 +88,19 @@ class Spread(NamedTuple):
     least: Fraction
     most: Fraction
     mean: Fraction
+
+
+def together(by_axis: Mapping[int, list[T]]) -> list[tuple[list[int], list[T]]]:
+    """Axes that tell the same, together: what is told of each goes with the axes of which it is."""
+    found: list[tuple[list[int], list[T]]] = []
+    for axis, records in by_axis.items():
+        for dims, same in found:
+            if same == records:
+                dims.append(axis)
+                break
+        else:
+            found.append(([axis], records))
+    return found
 
 
 #: Value, move, and the steps before.

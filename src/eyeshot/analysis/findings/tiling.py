@@ -32,14 +32,11 @@ def blocks_tiling(net: Network) -> Iterator[Finding]:
     for kind, some in _grouped(found).items():
         yield _finding(net, kind, some, "tile", severity)
     if declared and not ends and not found:
-        yield Finding(
-            layers=tuple(layer.name for layer in net.outputs),
-            message=f"No output has a dim along each of the {len(fields)} axes: tiles have no place in it",
-            cost="What tiles give can't be put together to what the whole input gives.",
-            remedy="Return a map: one output dim for every axis of the input.",
-            evidence={"outputs": [_output(layer) for layer in net.outputs]},
-            exact=net.exact(net.outputs),
-            severity="error",
+        yield _placeless(
+            net,
+            f"each of the {len(fields)} axes",
+            "tiles",
+            "Return a map: one output dim for every axis of the input.",
         )
 
 
@@ -69,15 +66,22 @@ def blocks_streaming(net: Network) -> Iterator[Finding]:
     for kind, some in _grouped(found).items():
         yield _finding(net, kind, some, "piece", severity)
     if declared and not ends and not found:
-        yield Finding(
-            layers=tuple(layer.name for layer in net.outputs),
-            message=f"No output has a dim along {axes([time])}: pieces have no place in it",
-            cost="What pieces give can't be put together to what the whole input gives.",
-            remedy="Return one output for every step of the input.",
-            evidence={"outputs": [_output(layer) for layer in net.outputs]},
-            exact=net.exact(net.outputs),
-            severity="error",
+        yield _placeless(
+            net, axes([time]), "pieces", "Return one output for every step of the input."
         )
+
+
+def _placeless(net: Network, along: str, pieces: str, remedy: str) -> Finding:
+    """Outputs in which pieces have no place, whatever they give."""
+    return Finding(
+        layers=tuple(layer.name for layer in net.outputs),
+        message=f"No output has a dim along {along}: {pieces} have no place in it",
+        cost=f"What {pieces} give can't be put together to what the whole input gives.",
+        remedy=remedy,
+        evidence={"outputs": [_output(layer) for layer in net.outputs]},
+        exact=net.exact(net.outputs),
+        severity="error",
+    )
 
 
 def _follows(layer: Layer, k: int) -> bool:
