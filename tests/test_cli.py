@@ -697,7 +697,7 @@ def complete(shell: str, words: str, count: int) -> list[str]:
 
 
 def test_completes_commands_and_options() -> None:
-    assert complete("bash", "eyeshot s", 1) == ["plain,show"]
+    assert complete("bash", "eyeshot sh", 1) == ["plain,show"]
     assert "plain,--format" in complete("bash", "eyeshot show --f", 2)
     assert complete("bash", "eyeshot show --format j", 3) == ["plain,json"]
     assert complete("bash", "eyeshot completion f", 2) == ["plain,fish"]

@@ -17,6 +17,8 @@ from eyeshot.cli.erf import erf
 from eyeshot.cli.examples import examples
 from eyeshot.cli.shared import write
 from eyeshot.cli.show import show
+from eyeshot.cli.stream import stream
+from eyeshot.cli.tile import tile
 from eyeshot.cli.unit import unit
 from eyeshot.cli.verify import verify
 from eyeshot.errors import EyeshotError, StrictError
@@ -74,5 +76,5 @@ def main(ctx: click.Context) -> None:
         write(ctx.get_help())
 
 
-for command in (show, check, unit, erf, draw, design, verify, examples, completion):
+for command in (show, check, unit, erf, draw, design, tile, stream, verify, examples, completion):
     main.add_command(command)
