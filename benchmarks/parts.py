@@ -19,6 +19,7 @@ from benchmarks.adjoint import adjoint
 from benchmarks.erf_images import erf_images
 from benchmarks.measure import PEAK, Ratio, Task, best, child, processes
 from benchmarks.onnx_files import onnx_files
+from benchmarks.tiles import tiles
 from eyeshot.examples import path
 
 __all__ = ["PARTS", "Part"]
@@ -395,5 +396,15 @@ PARTS: dict[str, Part] = {
         "the field is smaller than the image, eyeshot runs a crop; either way it cuts from the layers in "
         "between what the unit does not need.",
         erf_images,
+    ),
+    "tiles": Part(
+        "Tiles, to the whole image",
+        "`eyeshot.tile` by exact tiles and MONAI's `sliding_window_inference` with a quarter of overlap, on "
+        "the same module and image, with windows as large as eyeshot's crops: 256 and 48 on either side of a "
+        "U-Net of depth 3, on 2048². A *step* is the absolute difference of two neighbouring pixels. Every "
+        "contender and every image has a process of its own, and forward passes one thread. Networks are "
+        "random, scaled so that signals keep their size. It needs what the tests need and MONAI "
+        "(`pip install monai`), without which its rows are left out, and 1.5 GB of disk.",
+        tiles,
     ),
 }
