@@ -15,7 +15,7 @@ import eyeshot
 
 HEAVY = set(
     "torch torchvision timm transformers onnx onnxruntime onnxscript google ortools pandas matplotlib "
-    "dask starlette jax tensorflow".split()
+    "dask distributed zarr tifffile psutil PIL imagecodecs starlette jax tensorflow".split()
 )
 SOURCE = Path(eyeshot.__file__).parent
 
@@ -159,10 +159,15 @@ def test_public_surface() -> None:
         "Finding",
         "InputRange",
         "Layer",
+        "NotTileable",
         "ReceptiveFieldCalculator",
         "Report",
         "SpecError",
+        "Stream",
+        "StreamPlan",
         "StrictError",
+        "Tile",
+        "TilePlan",
         "Touched",
         "Unit",
         "UnknownLayerError",
@@ -173,7 +178,11 @@ def test_public_surface() -> None:
         "design",
         "erf",
         "pictures",
+        "stream",
+        "stream_plan",
         "testing",
+        "tile",
+        "tile_plan",
         "verify",
     ]
     public = {

@@ -22,6 +22,12 @@ if typing.TYPE_CHECKING:
     from eyeshot.diagnosis import check
     from eyeshot.effective import erf
     from eyeshot.proof import verify
+    from eyeshot.streaming.plan import StreamPlan, stream_plan
+    from eyeshot.streaming.stream import Stream, stream
+    from eyeshot.tiling.arrays import tile
+    from eyeshot.tiling.extents import NotTileable
+    from eyeshot.tiling.plan import Tile, TilePlan
+    from eyeshot.tiling.request import tile_plan
     from eyeshot.views import pictures
 
 __version__ = "0.1.0"
@@ -37,10 +43,15 @@ __all__ = [
     "Finding",
     "InputRange",
     "Layer",
+    "NotTileable",
     "ReceptiveFieldCalculator",
     "Report",
     "SpecError",
+    "Stream",
+    "StreamPlan",
     "StrictError",
+    "Tile",
+    "TilePlan",
     "Touched",
     "Unit",
     "UnknownLayerError",
@@ -51,7 +62,11 @@ __all__ = [
     "design",
     "erf",
     "pictures",
+    "stream",
+    "stream_plan",
     "testing",
+    "tile",
+    "tile_plan",
     "verify",
 ]
 
@@ -63,6 +78,11 @@ _LATER = {
     "Erf": "eyeshot.analysis.erf",
     "Finding": "eyeshot.analysis.findings",
     "InputRange": "eyeshot.analysis.findings.inputrange",
+    "NotTileable": "eyeshot.tiling.extents",
+    "Stream": "eyeshot.streaming.stream",
+    "StreamPlan": "eyeshot.streaming.plan",
+    "Tile": "eyeshot.tiling.plan",
+    "TilePlan": "eyeshot.tiling.plan",
     "Touched": "eyeshot.analysis.touched",
     "Unit": "eyeshot.analysis.unit",
     "Verification": "eyeshot.analysis.verify",
@@ -70,7 +90,11 @@ _LATER = {
     "design": "eyeshot.designs",
     "erf": "eyeshot.effective",
     "pictures": "eyeshot.views.pictures",
+    "stream": "eyeshot.streaming.stream",
+    "stream_plan": "eyeshot.streaming.plan",
     "testing": "eyeshot.testing",
+    "tile": "eyeshot.tiling.arrays",
+    "tile_plan": "eyeshot.tiling.request",
     "verify": "eyeshot.proof",
 }
 
