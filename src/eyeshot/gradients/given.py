@@ -14,6 +14,7 @@ from eyeshot.analysis.report import Report
 from eyeshot.data import Wanted
 from eyeshot.data.samples import shape_text
 from eyeshot.errors import EyeshotError
+from eyeshot.frontends.torch.devices import device as usable
 from eyeshot.frontends.torch.inputs import Arguments, Slot, candidates
 from eyeshot.frontends.torch.weights import loaded
 
@@ -102,25 +103,10 @@ def prepared(
     return made
 
 
-def _device(device: Any, tensors: Sequence[Tensor]) -> torch.device:
-    if device is None:
+def _device(wanted: Any, tensors: Sequence[Tensor]) -> torch.device:
+    if wanted is None:
         return tensors[0].device if tensors else torch.device("cpu")
-    try:
-        target = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise EyeshotError(f"device: {device!r} is no device; try cpu or cuda") from None
-    if target.type == "meta":
-        raise EyeshotError("device: meta computes nothing; try cpu or cuda")
-    if target.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (target.index or 0) >= count:
-            raise EyeshotError(f"device: {device} is not available (PyTorch sees {count} of them)")
-        return torch.device("cuda", target.index or 0)
-    try:
-        torch.empty(1, device=target)
-    except Exception:
-        raise EyeshotError(f"device: {device} is not available") from None
-    return target
+    return usable(wanted)
 
 
 @contextmanager

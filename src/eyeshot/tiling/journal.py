@@ -27,8 +27,8 @@ class Journal:
     """A journal that this process holds.
 
     ``header`` is None for a new one and for one whose header was never written whole. ``records``: those that
-    were found, in order. ``damaged``: lines before the last one that could not be read, which only a fault of
-    the disk explains; what they told of has to be done again.
+    were found, in order, less those that could not be read, which before the last one only a fault of the disk
+    explains; what they told of has to be done again.
 
     ``exists=True`` opens only what is there. Raises :class:`~eyeshot.errors.EyeshotError` where another process
     holds it, where it is missing or can't be written, and where the file is something else.
@@ -38,7 +38,6 @@ class Journal:
         self.path = Path(path)
         self.header: dict[str, Any] | None = None
         self.records: list[dict[str, Any]] = []
-        self.damaged = 0
         try:
             self._handle = _locked(self.path, exists)
         except OSError as error:
@@ -51,7 +50,7 @@ class Journal:
 
     def begin(self, header: dict[str, Any]) -> None:
         """Start anew with this header; earlier records are gone."""
-        self.header, self.records, self.damaged = json.loads(_text(header)), [], 0
+        self.header, self.records = json.loads(_text(header)), []
         self._end = 0
         os.ftruncate(self._handle, 0)
         self._append({"schema": SCHEMA, **header})
@@ -117,7 +116,6 @@ class Journal:
             )
         self.header = {key: value for key, value in header.items() if key != "schema"}
         self.records = [record for record in records if record is not None]
-        self.damaged = len(records) - len(self.records)
         self._end = sum(len(line) + 1 for line in lines[: len(found)])
         os.ftruncate(self._handle, self._end)
 

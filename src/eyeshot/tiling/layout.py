@@ -32,12 +32,6 @@ class Readable(Protocol):
     def read(self, slices: Slices) -> np.ndarray: ...
 
 
-class Writable(Protocol):
-    """What :meth:`Layout.scatter` writes."""
-
-    def write(self, slices: Slices, array: np.ndarray) -> None: ...
-
-
 @dataclass(frozen=True)
 class Layout:
     """How an image of ``shape`` is given to a model with ``spatial`` axes; ``axes``: a letter per dim, or None.
@@ -257,17 +251,6 @@ class Layout:
         moved = moved.reshape(moved.shape[: len(known)])
         new = tuple(d for d, letter in enumerate(axes) if letter not in order)
         return self.where(item, write, plan), np.expand_dims(moved, new)
-
-    def scatter(
-        self,
-        output: Writable,
-        item: Item,
-        array: np.ndarray,
-        write: Slices,
-        plan: TilePlan | None = None,
-    ) -> None:
-        """Write a tile's result where it belongs; see :meth:`placed`."""
-        output.write(*self.placed(item, array, write, plan))
 
     def _out_order(self, write: Slices, plan: TilePlan | None) -> tuple[str, dict[str, int], int]:
         """The output's letters, the model output's dim of each, and the number of the model output's dims."""

@@ -116,33 +116,14 @@ def placed(module: Any, device: str | None, dtype: str | None) -> Any:
         module = module._apply(lambda t: t.to(target) if t.is_floating_point() else t)
     if device is None:
         return module
-    where = _device(device)
+    from eyeshot.frontends.torch.devices import device as usable
+
+    where = usable(device)
     try:
         return module.to(where)
     except RuntimeError as error:
         text = " ".join(str(error).split())[:200]
         raise EyeshotError(f"device: {device}: the weights can't be put there: {text}") from None
-
-
-def _device(device: str) -> Any:
-    import torch
-
-    try:
-        where = torch.device(device)
-    except RuntimeError:
-        raise EyeshotError(f"device: {device!r} is no device; try cpu or cuda") from None
-    if where.type == "meta":
-        raise EyeshotError("device: meta computes nothing; try cpu or cuda")
-    if where.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (where.index or 0) >= count:
-            raise EyeshotError(f"device: {device} is not available (PyTorch sees {count} of them)")
-        return torch.device("cuda", where.index or 0)
-    try:
-        torch.empty(1, device=where)
-    except Exception:
-        raise EyeshotError(f"device: {device} is not available") from None
-    return where
 
 
 def floating(module: Any, wanted: str | None = None) -> Any:
