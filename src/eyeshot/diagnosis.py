@@ -12,7 +12,7 @@ from eyeshot.api import analyze
 from eyeshot.core.canvas import Source
 from eyeshot.errors import EyeshotError
 
-__all__ = ["check", "options_of"]
+__all__ = ["check", "check_report", "options_of"]
 
 
 def check(
@@ -67,6 +67,23 @@ def check(
         streamable=streamable,
     )
     return examine(report, options, rules, lambda: _batched(report, again))
+
+
+def check_report(
+    source: Any,
+    report: Report,
+    *,
+    axes: Any = None,
+    training: bool | None = False,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    **options: Any,
+) -> Check:
+    """:func:`check` of a report that was made from ``source``, with ``axes`` and ``training``."""
+    call = {"args": None, "kwargs": None, "axes": axes, "training": training}
+    again = _again(source, report, call)
+    rules = chosen(list(select), list(ignore))
+    return examine(report, options_of(report, **options), rules, lambda: _batched(report, again))
 
 
 def _names(option: str, value: str | Iterable[str]) -> list[str]:

@@ -99,15 +99,42 @@ class Placed:
                     return dim, at, Line(period, advance, *table)
         return None
 
-    def canvas(self, k: int, at: list[Ints]) -> Hulls:
-        """The hulls on the unbounded canvas; lo >= hi where nothing is read, ±FAR for an infinite end."""
+    def plain(self, k: int) -> bool:
+        """Whether the box of any unit is surely the canvas's; units are not looked at one by one."""
+        form = self.layer._forms[k]
+        if form.canvas is None or form.dim is None or form.raw.folds:
+            return False
+        if self.terms(k) is None:
+            return True
+        line = self.line(k)
+        dim = self.dims.index(form.dim)
+        if line is None or line[0] not in (None, dim) or len(self.factors[dim]) != 1:
+            return False
+        if line[0] == dim and line[2].same(form.canvas):
+            return True
+        # Two that are periodic and agree over twice both periods agree everywhere.
+        often = 2 * math.lcm(line[2].period, form.canvas.period)
+        if often > MAX_ELEMENTS:
+            return False
+        index = np.arange(min(self.extents[dim], often))
+        (lo, hi), (low, high) = line[2].at(index), self.canvas_along(k, [index] * len(self.dims))
+        reads = lo < hi
+        return bool((np.where(reads, (lo == low) & (hi == high), low >= high)).all())
+
+    def canvas_along(self, k: int, at: list[Ints]) -> Hulls:
+        """The hulls by the report's canvas alone, which knows of one unit dim."""
         form = self.layer._forms[k]
         canvas = form.canvas
         assert canvas is not None and form.dim is not None
-        along = Line(canvas.period, canvas.advance, *hulls_of(canvas.begin, canvas.end))
+        line = Line(canvas.period, canvas.advance, *hulls_of(canvas.begin, canvas.end))
+        return line.at(at[self.dims.index(form.dim)])
+
+    def canvas(self, k: int, at: list[Ints]) -> Hulls:
+        """The hulls on the unbounded canvas; lo >= hi where nothing is read, ±FAR for an infinite end."""
+        along = self.canvas_along(k, at)
         terms = self.terms(k)
         if terms is None:
-            return along.at(at[self.dims.index(form.dim)])
+            return along
         index: dict[int, Ints] = {}
         for column, group in zip(at, self.factors, strict=True):
             rest = column
@@ -135,7 +162,7 @@ class Placed:
             hi = np.where(inside, np.maximum(hi, high), hi)
         if not held.all():
             # Nothing but padding is read along another axis; on the canvas that is read like the rest.
-            low, high = along.at(at[self.dims.index(form.dim)])
+            low, high = along
             lo, hi = np.where(held, lo, low), np.where(held, hi, high)
         return lo, hi
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy import float64, int64
     from numpy.typing import NDArray
 
+    from eyeshot.analysis.findings import Check
     from eyeshot.analysis.touched import Touched
     from eyeshot.analysis.unit import Unit
     from eyeshot.core.image import Span
@@ -323,6 +324,27 @@ class Report:
         from eyeshot.views.export import to_pandas
 
         return to_pandas(self)
+
+    def to_html(
+        self,
+        *,
+        check: Check | bool = True,
+        image: Any = None,
+        rate: float | None = None,
+        title: str | None = None,
+    ) -> str:
+        """The report as a web page in one file, to look at: the text of an HTML document.
+
+        It asks no network for anything. ``check``: the findings to show beside the layers; True looks for them,
+        False leaves them out. ``image``: a path, a Pillow image or an array [rows, columns] or [rows, columns,
+        channels], drawn behind an input with two axes. ``rate``: samples a second, where an axis is time.
+        ``title``: instead of the report's own.
+
+        Raises :class:`~eyeshot.errors.EyeshotError` for an image or a rate that can't be used.
+        """
+        from eyeshot.views.web.write import to_html
+
+        return to_html(self, check, image, rate, title)
 
     def __str__(self) -> str:
         from eyeshot.views.terminal import to_text

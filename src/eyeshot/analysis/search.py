@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyeshot.core.terms import Number
 from eyeshot.errors import EyeshotError
+
+if TYPE_CHECKING:
+    from eyeshot.analysis.field import Canvas
 
 __all__ = [
     "FAR",
@@ -87,6 +90,13 @@ class Line(NamedTuple):
     advance: int
     lo: Ints
     hi: Ints
+
+    def same(self, canvas: Canvas) -> bool:
+        """Whether it is written as the canvas is."""
+        if (self.period, self.advance) != canvas[:2]:
+            return False
+        lo, hi = hulls_of(canvas.begin, canvas.end)
+        return bool((self.lo == lo).all() and (self.hi == hi).all())
 
     def at(self, i: Ints) -> Hulls:
         """The hulls of these units."""

@@ -33,7 +33,7 @@ class Graph:
 
     ``bounds`` maps a value to the diagnostic that says why what it reads is only bounded from above;
     ``notes`` are diagnostics that concern no value. ``groups`` name what comes out of a module that is
-    itself made of layers.
+    itself made of layers. ``paths`` says of layers by name where in modules they lie, if their names don't.
     """
 
     def __init__(self) -> None:
@@ -45,6 +45,7 @@ class Graph:
         self.bounds: dict[int, Diagnostic] = {}
         self.notes: list[Diagnostic] = []
         self.groups: list[LayerMark] = []
+        self.paths: dict[str, str] = {}
         #: Makes other names that layers and groups go by, if there are any.
         self.renamed: Callable[[], Mapping[str, str]] = dict
         self._aliases: Mapping[str, str] | None = None

@@ -261,9 +261,9 @@ class _Reader:
         if span.lo.shape[self.dim] != self.n_in:  # pragma: no cover - a fault of the engine
             raise AssertionError("hulls and taps disagree")
         _afford(n for k, n in enumerate((*span.lo.shape, self.n_out)) if k != self.dim)
-        lo = self._least(np.moveaxis(span.lo, self.dim, 0), reads, np.minimum, FAR)
-        hi = self._least(np.moveaxis(span.hi, self.dim, 0), reads, np.maximum, -FAR)
-        return Span(np.moveaxis(lo, 0, self.dim), np.moveaxis(hi, 0, self.dim))
+        lo = self._least(span.lo.swapaxes(0, self.dim), reads, np.minimum, FAR)
+        hi = self._least(span.hi.swapaxes(0, self.dim), reads, np.maximum, -FAR)
+        return Span(lo.swapaxes(0, self.dim), hi.swapaxes(0, self.dim))
 
     def _least(
         self, array: Array, reads: NDArray[np.bool_], ufunc: np.ufunc, far: np.int64

@@ -16,6 +16,7 @@ import torchvision
 from torch import nn
 
 import eyeshot
+from eyeshot.views.web.page import page
 
 CLASSES = torchvision.models
 SEGMENTATION = torchvision.models.segmentation
@@ -190,6 +191,19 @@ def test_the_newer_exporter(name: str) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         same(mine, other)
     same(file.outputs[0], real.outputs[0])
+    # Its names are flat; the page knows which modules they lie in.
+    paths = [layer.get("path") for layer in page(file)["layers"]]
+    assert len({*paths} - {None}) == len(paths) - paths.count(None) >= len(paths) - 2
+    modules = dict(module.named_modules())
+    for mine, path in zip(file, paths, strict=True):
+        inner = path or ""
+        while inner not in modules:
+            inner = inner.rpartition(".")[0]
+        assert inner or mine.op == "Reshape", (mine.name, path)
+    tops = [path.partition(".")[0] for path in paths if path]
+    assert list(dict.fromkeys(tops)) == [
+        k for k in (name for name, _ in module.named_children()) if k in tops
+    ]
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "lraspp", "swin", "vit"])

@@ -83,7 +83,8 @@ def _build(model: ModelProto, input: Any, axes: Any) -> Run:
         raise EyeshotError(
             f"input: {shapes} has no field axes: all dims but batch and channel are; name others with axes="
         )
-    modules(graph, nodes, walker.rows, [info.name for info in proto.output])
+    outputs = [info.name for info in proto.output]
+    modules(graph, nodes, walker.rows, outputs, walker.names.paths)
     graph.verify()
     return Run(model, graph, slots, {row: tensor for tensor, row in walker.rows.items()})
 

@@ -46,6 +46,8 @@ class Names:
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
         self._places: dict[int, str] = {}
+        #: Where nodes lie in modules, by their ids: a module's path and the operator's own name there.
+        self.paths: dict[int, str] = {}
 
     def prepare(self, nodes: Iterable[NodeProto]) -> None:
         """Look at the metadata of nodes, which must be kept. A module of one operator gives its name."""
@@ -60,6 +62,8 @@ class Names:
         for key, (module, op) in places.items():
             alone = module and module not in parents and len(ops[module]) == 1
             self._places[key] = module if alone else f"{module}.{op}".strip(".")
+            if module:
+                self.paths[key] = self._places[key]
 
     def node(self, node: NodeProto, prefix: str) -> str:
         """The name of a node's row."""
@@ -118,12 +122,18 @@ def dotted(path: str) -> str:
 
 
 def modules(
-    graph: Graph, nodes: Sequence[NodeProto], rows: Mapping[str, str], outputs: Iterable[str]
+    graph: Graph,
+    nodes: Sequence[NodeProto],
+    rows: Mapping[str, str],
+    outputs: Iterable[str],
+    paths: Mapping[int, str],
 ) -> None:
     """Groups for the modules of the main graph, and other names: tensors' and nodes', and modules' own paths.
 
     ``rows``: of each tensor. Out of a module comes the last tensor in it that is read outside, or the last.
+    ``paths``: those of :class:`Names`.
     """
+    graph.paths = _paths(nodes, rows, paths)
     within = _within(nodes, rows)
     last = _last(nodes, within, set(outputs)) if within else {}
     marks = {mark.name: mark for mark in graph.layers} if last else {}
@@ -145,6 +155,20 @@ def modules(
         return found
 
     graph.renamed = aliases
+
+
+def _paths(
+    nodes: Iterable[NodeProto], rows: Mapping[str, str], paths: Mapping[int, str]
+) -> dict[str, str]:
+    """Of each row where it lies, one row at each place; not of those whose names say it."""
+    found: dict[str, str] = {}
+    names = Names()
+    for node in nodes:
+        path = paths.get(id(node))
+        for row in [rows[tensor] for tensor in node.output if tensor in rows]:
+            if path is not None and row not in found:
+                found[row] = names.unique(path)
+    return {row: path for row, path in found.items() if path != row}
 
 
 def _within(nodes: Iterable[NodeProto], rows: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

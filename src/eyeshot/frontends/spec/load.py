@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from eyeshot.errors import SpecError
 
-__all__ = ["SUFFIXES", "load"]
+__all__ = ["SUFFIXES", "load", "loads"]
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 MAX_BYTES = 16 << 20
@@ -42,8 +42,13 @@ def load(path: str | Path) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{name}: not a text file (byte {error.start} is not UTF-8)") from None
+    return loads(text, path.suffix.lower().removeprefix("."), name)
+
+
+def loads(text: str, form: str, name: str = "spec") -> Any:
+    """The content of a spec's text; ``form`` is ``yaml``, ``json`` or ``toml``, ``name`` for messages."""
     try:
-        return parse(text, path.suffix.lower())
+        return parse(text, f".{form}")
     except _Malformed as error:
         raise SpecError(f"{name}: {error}") from None
 
