@@ -1,10 +1,12 @@
-"""Draw the pictures of ``docs/pictures.md`` anew: ``python -m docs.pictures`` from the root of a clone."""
+"""Draw the pictures of ``docs/pictures.md``, and the page's, anew: ``python -m docs.pictures`` in a clone."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -62,9 +64,29 @@ def reduce(path: Path) -> None:
     small.save(path, optimize=True)
 
 
+def page() -> None:
+    """A report as a browser shows it."""
+    from playwright.sync_api import sync_playwright
+
+    with TemporaryDirectory() as folder, sync_playwright() as driver:
+        file = Path(folder) / "report.html"
+        command = "eyeshot report torchvision:resnet50 --input 3x224x224 --image cat.jpg -o"
+        subprocess.run([*command.split(), str(file)], cwd=FOLDER, check=True)
+        executable = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.goto(f"{file.as_uri()}#layer=layer2.3.relu_2&unit=12,9")
+        tab.wait_for_selector("html[data-ready=true]")
+        tab.wait_for_timeout(500)
+        tab.screenshot(path=FOLDER.parent / "page.png")
+        browser.close()
+    reduce(FOLDER.parent / "page.png")
+
+
 if __name__ == "__main__":
     cat().save(FOLDER / "cat.jpg", quality=80)
     for command in commands():
         print(command)
         subprocess.run(command, shell=True, cwd=FOLDER, check=True)
         reduce(FOLDER / command.split()[-1])
+    page()

@@ -14,9 +14,11 @@ from eyeshot.cli.shared import (
     Source,
     as_json,
     axes_option,
+    config_options,
     input_option,
     parsed_axes,
     parsed_input,
+    settings_of,
     train_option,
     write,
 )
@@ -99,13 +101,7 @@ class Code(click.ParamType):
     help="How to print the findings.",
 )
 @click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE.")
-@click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(),
-    help="Settings: the table [tool.eyeshot] of FILE. Default: of the nearest pyproject.toml.",
-)
-@click.option("--no-config", is_flag=True, help="No settings but the options.")
+@config_options
 @click.option("--explain", type=Code(), metavar="CODE", help="Print what a finding means.")
 @click.option("--list", "listing", is_flag=True, help="List all findings.")
 def check(
@@ -150,8 +146,7 @@ def check(
         return
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.", click.get_current_context())
-    if config is not None and no_config:
-        raise EyeshotError("--config: there is --no-config as well")
+    chosen = settings_of(source, config, no_config)
     from eyeshot import settings
 
     given: dict[str, Any] = {
@@ -166,7 +161,6 @@ def check(
         "streamable": streamable or None,
         "fail-on": fail_on,
     }
-    chosen = {} if no_config else settings.find(source, config)
     if select:
         # Who asks for findings by name wants them, whatever the table says.
         chosen.pop("ignore", None)

@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "as_json",
     "axes_option",
+    "config_options",
     "dpi_option",
     "escaped",
     "input_option",
@@ -31,6 +32,7 @@ __all__ = [
     "parsed_index",
     "parsed_input",
     "parsed_unit",
+    "settings_of",
     "theme_option",
     "train_option",
     "write",
@@ -87,6 +89,29 @@ axes_option = click.option(
 
 
 train_option = click.option("--train", is_flag=True, help="Run a PyTorch module in training mode.")
+
+
+def config_options(command: _Command) -> _Command:
+    """``--config`` and ``--no-config``."""
+    none = click.option("--no-config", is_flag=True, help="No settings but the options.")
+    file = click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(),
+        help="Settings: the table [tool.eyeshot] of FILE. Default: of the nearest pyproject.toml.",
+    )
+    return file(none(command))
+
+
+def settings_of(source: str, config: str | None, no_config: bool) -> dict[str, Any]:
+    """What the project says of a source, as :func:`eyeshot.settings.find` gives it."""
+    if config is not None and no_config:
+        raise EyeshotError("--config: there is --no-config as well")
+    from eyeshot.settings import find
+
+    return {} if no_config else find(source, config)
+
+
 theme_option = click.option(
     "--theme",
     type=click.Choice(["light", "dark"]),
