@@ -15,6 +15,8 @@ from eyeshot.cli.design import design
 from eyeshot.cli.draw import draw
 from eyeshot.cli.erf import erf
 from eyeshot.cli.examples import examples
+from eyeshot.cli.explore import explore
+from eyeshot.cli.report import report
 from eyeshot.cli.shared import write
 from eyeshot.cli.show import show
 from eyeshot.cli.stream import stream
@@ -76,5 +78,7 @@ def main(ctx: click.Context) -> None:
         write(ctx.get_help())
 
 
-for command in (show, check, unit, erf, draw, design, tile, stream, verify, examples, completion):
+for command in (
+    show, report, explore, check, unit, erf, draw, design, tile, stream, verify, examples, completion
+):  # fmt: skip
     main.add_command(command)
