@@ -15,7 +15,8 @@ import eyeshot
 
 HEAVY = set(
     "torch torchvision timm transformers onnx onnxruntime onnxscript google ortools pandas matplotlib "
-    "dask distributed zarr tifffile psutil PIL imagecodecs starlette jax tensorflow".split()
+    "dask distributed zarr tifffile psutil PIL imagecodecs starlette uvicorn "
+    "playwright httpx h11 anyio jax tensorflow".split()
 )
 SOURCE = Path(eyeshot.__file__).parent
 
