@@ -20,6 +20,7 @@ from benchmarks.erf_images import erf_images
 from benchmarks.measure import PEAK, Ratio, Task, best, child, processes
 from benchmarks.onnx_files import onnx_files
 from benchmarks.tiles import tiles
+from benchmarks.web import web
 from eyeshot.examples import path
 
 __all__ = ["PARTS", "Part"]
@@ -406,5 +407,15 @@ PARTS: dict[str, Part] = {
         "random, scaled so that signals keep their size. It needs what the tests need and MONAI "
         "(`pip install monai`), without which its rows are left out, and 1.5 GB of disk.",
         tiles,
+    ),
+    "web": Part(
+        "The page, in a browser",
+        "`eyeshot report` and `eyeshot explore` in Debian's chromium without a screen or a GPU, driven "
+        "by playwright at 1440×900. Times are on a clock on the wall, since what they are held against is a "
+        "person's: *hover to paint* from the first handler of a pointer's move until the frame with the new "
+        "boxes is drawn, which on a screen of 60 Hz has its 16 ms; *opened* from the start of the navigation; "
+        "*key to paint* from the key in the editor, by way of the server, until the frame with the new network "
+        "is drawn. It needs what the tests need.",
+        web,
     ),
 }
