@@ -38,8 +38,9 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """The browser, for one file: its driver keeps a loop running in the thread, which others must not meet."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -48,9 +49,9 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def window(browser: Browser) -> Iterator[Page]:
-    """One tab for all tests: a new one for each would cost more than most of them."""
+    """One tab for all tests of a file: a new one for each would cost more than most of them."""
     context = browser.new_context(viewport=SIZE)
     yield context.new_page()
     context.close()
@@ -108,7 +109,7 @@ def _lesson() -> dict[str, Any]:
     return page_data(_analyzed("example:five-by-five"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A tab for all tests that ask the network's model and not the views: they bring their own data."""
     context = browser.new_context()
