@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import shutil
 import socket
@@ -265,3 +266,33 @@ def test_nowhere_to_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(uploads.tempfile, "tempdir", str(folder / "none"))
     with pytest.raises(EyeshotError, match="no folder for uploads"):
         Uploads(2, 100).__enter__()
+
+
+# --- what a worker finds
+
+LEAKY = """
+import torch
+
+class Centred(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x - x.mean(0, keepdim=True)
+"""
+
+
+def test_findings_are_those_of_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that no single sample shows: the network itself is looked at with two."""
+    from eyeshot.explore.jobs import Worker
+
+    (tmp_path / "leaky_for_explore.py").write_text(LEAKY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    given = {"source": "leaky_for_explore:Centred", "input": "3x8x8", "axes": None}
+    job = {"job": "check", "key": "a", "source": {"kind": "given"}}
+    head, body = Worker(0).run({**job, "given": {**given, "training": False}}, b"")
+    assert head["status"] == 200, body
+    found = [one["code"] for one in json.loads(body)["findings"]["findings"]]
+    assert "mixes-samples" in found

@@ -104,9 +104,16 @@ class Worker:
         return {"page": {**page(report, rate=job.get("rate")), "title": title}}
 
     def check(self, job: Job) -> Any:
-        import eyeshot
+        return {"findings": self.findings(job).to_dict()}
 
-        return {"findings": eyeshot.check(self.known_report(job)[0]).to_dict()}
+    def findings(self, job: Job) -> Any:
+        """What ``eyeshot check`` finds: with the source, since some rules look at two samples."""
+        from eyeshot.diagnosis import check_report
+        from eyeshot.explore.sources import network_of
+
+        report, _ = self.known_report(job)
+        source, _, options = network_of(job)
+        return check_report(source, report, **options)
 
     def unit(self, job: Job) -> Any:
         report, _ = self.known_report(job)
@@ -123,7 +130,7 @@ class Worker:
 
     def report(self, job: Job) -> bytes:
         report, title = self.known_report(job)
-        text: str = report.to_html(title=title, rate=job.get("rate"))
+        text: str = report.to_html(check=self.findings(job), title=title, rate=job.get("rate"))
         return text.encode("utf-8")
 
     def lesson(self, job: Job) -> Any:

@@ -12,16 +12,14 @@ from typing import Any
 
 from eyeshot.errors import EyeshotError, SpecError
 
-__all__ = ["axes_of", "report_of"]
+__all__ = ["axes_of", "network_of", "report_of"]
 
 #: What a request may leave open is taken from the command line's options, for its own source alone.
 Job = dict[str, Any]
 
 
-def report_of(job: Job) -> tuple[Any, str]:
-    """The report of a job's network, and its title. Raises EyeshotError."""
-    import eyeshot
-
+def network_of(job: Job) -> tuple[Any, Any, dict[str, Any]]:
+    """What ``eyeshot.analyze`` takes of a job's network: source, input, options. Raises EyeshotError."""
     source = job["source"]
     options: dict[str, Any] = {"axes": axes_of(job.get("axes"))}
     size = job.get("input")
@@ -40,8 +38,16 @@ def report_of(job: Job) -> tuple[Any, str]:
             size = given["input"] if size is None else size
             options["axes"] = given["axes"] if options["axes"] is None else options["axes"]
             options["training"] = given["training"]
+    return thing, size, options
+
+
+def report_of(job: Job) -> tuple[Any, str]:
+    """The report of a job's network, and its title. Raises EyeshotError."""
+    import eyeshot
+
+    thing, size, options = network_of(job)
     report = eyeshot.analyze(thing, size, **options)
-    return report, source.get("title") or report.title
+    return report, job["source"].get("title") or report.title
 
 
 def axes_of(axes: Any) -> Any:

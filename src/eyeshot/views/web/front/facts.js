@@ -108,7 +108,7 @@ function column(page, app, letter, own) {
     "div",
     { class: "network-facts" },
     letter
-      ? h("h3", { class: "ellipsis", title: page.title, text: `${letter}: ${page.title || "network"}` })
+      ? h("h3", { class: "ellipsis", title: page.title, text: `${letter}: ${page.called}` })
       : null,
     blocks,
   );

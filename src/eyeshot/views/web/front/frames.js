@@ -10,3 +10,26 @@ export function nextFrame(draw) {
     });
   };
 }
+
+/**
+ * A drawing in two parts: the base, and the marks on it that follow every unit. `ready(state)` says whether
+ * there is anything to draw. Gives {now(), later(what)}; "base" asks for both parts.
+ */
+export function drawing(store, { ready, base, marks }) {
+  let whole = true;
+  const now = () => {
+    const { state } = store;
+    if (!ready(state)) return;
+    if (whole) base(state);
+    whole = false;
+    marks(state);
+  };
+  const soon = nextFrame(now);
+  return {
+    now,
+    later(what) {
+      whole ||= what === "base";
+      soon();
+    },
+  };
+}

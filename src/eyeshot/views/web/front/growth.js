@@ -338,7 +338,7 @@ class Growth {
 
   tell(shown) {
     const { page, compare } = this.store.state;
-    const titles = compare && [page, compare].map((one) => one.title || "network");
+    const titles = compare && [page, compare].map((one) => one.called);
     const parts = shown.map((curve, k) => {
       const whose = titles ? [h("strong", {}, short(titles[k], 40)), ": "] : [];
       const named = (point) => (k ? h("span", { class: "mono" }, short(point.name)) : this.button(point));

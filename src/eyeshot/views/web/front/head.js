@@ -34,8 +34,8 @@ export function mount(element, app) {
   element.append(bar, parts);
   const draw = () => {
     const { page, compare } = app.store.state;
-    const text = page ? page.title || "network" : "";
-    title.textContent = compare ? `${text} and ${compare.title || "network"}` : text;
+    const text = page ? page.called : "";
+    title.textContent = compare ? `${text} and ${compare.called}` : text;
     title.title = title.textContent;
     about.replaceChildren(...(page ? [description(page, app)] : []));
   };

@@ -122,7 +122,7 @@ async function start() {
 }
 
 function entitle(page) {
-  if (page) document.title = `${page.title || "network"} · eyeshot`;
+  if (page) document.title = `${page.called} · eyeshot`;
 }
 
 start();

@@ -250,6 +250,11 @@ export class Page {
     }
   }
 
+  /** What the network is called where it has no title. */
+  get called() {
+    return this.title || "network";
+  }
+
   /** The sizes of input `source` along its axes. */
   extent(source) {
     const { shape, axes } = this.inputs[source];

@@ -1,7 +1,7 @@
 // The field view of an input with two axes: the input, the maps between, and the chosen layer's map.
 
 import { fresh, h, s } from "../dom.js";
-import { nextFrame } from "../frames.js";
+import { drawing } from "../frames.js";
 import { clamp } from "../scales.js";
 import { shape } from "../words.js";
 import { Grid } from "./grid.js";
@@ -21,14 +21,18 @@ export function mount(element, app) {
 }
 
 class Plane {
-  #stale = { base: true, marks: true };
-  #soon = nextFrame(() => this.#now());
+  #drawing;
   /** The pixel of the input that the pointer or the keyboard is on: [row, column]. */
   #pixel = null;
 
   constructor(element, app) {
     this.element = element;
     this.app = app;
+    this.#drawing = drawing(app.store, {
+      ready: ({ page, source }) => !element.hidden && page?.inputs[source].axes.length === 2,
+      base: (state) => this.#draw(state),
+      marks: (state) => this.ground.width && this.map.width && this.#move(state),
+    });
     const call = () => this.later("base");
     this.ground = new Pane({ kind: "ground", numbered: true, call });
     this.map = new Pane({ kind: "map", numbered: true, call });
@@ -72,16 +76,7 @@ class Plane {
 
   /** Draws with the next frame; "base" draws all. */
   later(what) {
-    this.#stale[what] = true;
-    this.#soon();
-  }
-
-  #now() {
-    const { state } = this.app.store;
-    if (this.element.hidden || !state.page || state.page.inputs[state.source].axes.length !== 2) return;
-    if (this.#stale.base) this.#draw(state);
-    if (this.ground.width && this.map.width) this.#move(state);
-    this.#stale = { base: false, marks: false };
+    this.#drawing.later(what);
   }
 
   // --- drawing

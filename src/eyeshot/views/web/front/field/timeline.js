@@ -1,7 +1,7 @@
 // The field view of an input with one axis: samples, the maps between, and the chosen layer's units above.
 
 import { fresh, h, s } from "../dom.js";
-import { nextFrame } from "../frames.js";
+import { drawing } from "../frames.js";
 import { clamp, duration, round, thousands } from "../scales.js";
 import { way } from "../way.js";
 import { hull as hullText } from "../words.js";
@@ -26,11 +26,15 @@ export function mount(element, app) {
 }
 
 class Timeline {
-  #stale = { base: true, marks: true };
-  #soon = nextFrame(() => this.#now());
+  #drawing;
 
   constructor(element, app) {
     Object.assign(this, { element, app, store: app.store, width: 0, view: null, moved: false, place: null });
+    this.#drawing = drawing(app.store, {
+      ready: ({ page, source }) => !element.hidden && this.width && page?.inputs[source].axes.length === 1,
+      base: (state) => this.#draw(state),
+      marks: (state) => this.#move(state),
+    });
     this.hatch = fresh("time-hatch");
     this.#build();
     interact(this);
@@ -48,7 +52,7 @@ class Timeline {
     }).observe(this.stage);
     // At once where it can be, so that nothing below moves after the first picture.
     this.width = Math.floor(this.stage.clientWidth);
-    this.#now();
+    this.#drawing.now();
   }
 
   #build() {
@@ -109,17 +113,7 @@ class Timeline {
 
   /** Draws with the next frame; "base" draws all. */
   later(what) {
-    this.#stale[what] = true;
-    this.#soon();
-  }
-
-  #now() {
-    const { state } = this.store;
-    if (this.element.hidden || !this.width) return;
-    if (state.page?.inputs[state.source].axes.length !== 1) return;
-    if (this.#stale.base) this.#draw(state);
-    this.#move(state);
-    this.#stale = { base: false, marks: false };
+    this.#drawing.later(what);
   }
 
   // --- the part of time that is seen

@@ -2,7 +2,7 @@
 // map.
 
 import { fresh, h, nameButton, s } from "../dom.js";
-import { nextFrame } from "../frames.js";
+import { drawing } from "../frames.js";
 import { clamp } from "../scales.js";
 import { way } from "../way.js";
 import { ABSENT, hull as hullText, shape } from "../words.js";
@@ -28,11 +28,15 @@ export function mount(element, app) {
 }
 
 class Volume {
-  #stale = { base: true, marks: true };
-  #soon = nextFrame(() => this.#now());
+  #drawing;
 
   constructor(element, app) {
     Object.assign(this, { element, app, store: app.store, width: 0 });
+    this.#drawing = drawing(app.store, {
+      ready: ({ page, source }) => !element.hidden && this.width && page?.inputs[source].axes.length === 3,
+      base: (state) => this.#draw(state),
+      marks: (state) => this.#move(state),
+    });
     const call = () => this.later("base");
     const three = (kind) => [[1, 2, 0], [1, 0, 2], [0, 2, 1]].map((axes) => new Slice(kind, axes, call));
     this.ground = three("ground");
@@ -76,22 +80,12 @@ class Volume {
     }).observe(this.frame);
     // At once where it can be, so that nothing below moves after the first picture.
     this.width = Math.floor(this.frame.clientWidth);
-    this.#now();
+    this.#drawing.now();
   }
 
   /** Draws with the next frame; "base" draws all. */
   later(what) {
-    this.#stale[what] = true;
-    this.#soon();
-  }
-
-  #now() {
-    const { state } = this.store;
-    if (this.element.hidden || !this.width) return;
-    if (state.page?.inputs[state.source].axes.length !== 3) return;
-    if (this.#stale.base) this.#draw(state);
-    this.#move(state);
-    this.#stale = { base: false, marks: false };
+    this.#drawing.later(what);
   }
 
   // --- what does not move
